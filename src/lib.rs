@@ -4,3 +4,4 @@
 //! The modules, in reading order:
 
 pub mod config;
+pub mod domain;

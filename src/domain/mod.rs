@@ -1,0 +1,11 @@
+//! What drover decides: pure and synchronous, without a clock, a network or an actor.
+
+pub mod backoff;
+pub mod batch;
+pub mod decode;
+pub mod event;
+pub mod failure;
+pub mod offsets;
+pub mod record;
+pub mod restart;
+pub mod status;
