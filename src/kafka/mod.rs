@@ -1,0 +1,8 @@
+//! Kafka: the only part of drover that names librdkafka. What it hands out are types of its own and of `domain`.
+
+pub mod client;
+pub mod error;
+pub mod group_consumer;
+pub mod lookup;
+pub mod native;
+pub mod rebalance;
