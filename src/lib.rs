@@ -3,4 +3,6 @@
 //!
 //! The modules, in reading order:
 
+pub mod cli;
+pub mod commands;
 pub mod config;
