@@ -3,6 +3,8 @@
 //!
 //! The modules, in reading order:
 
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod domain;
 pub mod kafka;
