@@ -3,5 +3,6 @@
 //!
 //! The modules, in reading order:
 
+pub mod actors;
 pub mod config;
 pub mod domain;
