@@ -153,7 +153,9 @@ impl Intake {
             ));
         }
         let event = catch_unwind(AssertUnwindSafe(|| decode(record.value(), record.timestamp(), &partition.mapping)))
-            .unwrap_or_else(|_| Err(Rejection::new(DeadLetterCode::ProcessorPanic, "the decoder panicked on the record")))?;
+            .unwrap_or_else(|_| {
+            Err(Rejection::new(DeadLetterCode::ProcessorPanic, "the decoder panicked on the record"))
+        })?;
         let row = EventRow {
             topic: Cow::Borrowed(record.topic()),
             partition: record.partition(),
@@ -227,7 +229,11 @@ fn clean_text(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).map(str::to_owned)
 }
 
-async fn run_processor(processor: &dyn Processor, original: &OwnedRecord, mapping: &Mapping) -> (Result<OwnedRecord, Rejection>, u32) {
+async fn run_processor(
+    processor: &dyn Processor,
+    original: &OwnedRecord,
+    mapping: &Mapping,
+) -> (Result<OwnedRecord, Rejection>, u32) {
     // What cannot be decoded is not shown to the processor: it may count on a document.
     if let Err(rejection) = decode(original.value.as_deref(), original.timestamp, mapping) {
         return (Err(rejection), 1);
@@ -247,7 +253,10 @@ async fn run_processor(processor: &dyn Processor, original: &OwnedRecord, mappin
             }
             Ok(Err(panic)) => {
                 let why = crate::actors::panics::payload_text(&*panic);
-                return (Err(Rejection::new(DeadLetterCode::ProcessorPanic, format!("the processor panicked: {why}"))), attempt);
+                return (
+                    Err(Rejection::new(DeadLetterCode::ProcessorPanic, format!("the processor panicked: {why}"))),
+                    attempt,
+                );
             }
             Ok(Ok(Err(ProcessorError::Transient(why)))) => why,
             Err(_) => format!("no answer within {PROCESS_TIMEOUT:?}"),

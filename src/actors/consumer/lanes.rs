@@ -58,7 +58,12 @@ impl Lanes {
             paused: false,
             spare: None,
         };
-        Self { list: std::iter::repeat_with(lane).take(count).collect(), limits, budget, consumer_id: consumer_id.to_owned() }
+        Self {
+            list: std::iter::repeat_with(lane).take(count).collect(),
+            limits,
+            budget,
+            consumer_id: consumer_id.to_owned(),
+        }
     }
 
     /// How many.
@@ -108,7 +113,9 @@ impl Lanes {
                 let lane = &self.list[at];
                 lane.in_flight.is_none()
                     && !lane.filling.is_empty()
-                    && (urgent || lane.opened.is_none_or(|opened| now >= opened + self.limits.min_age) || !self.has_room(at))
+                    && (urgent
+                        || lane.opened.is_none_or(|opened| now >= opened + self.limits.min_age)
+                        || !self.has_room(at))
             })
             .max_by_key(|&at| self.list[at].filling.bytes())
     }
@@ -166,7 +173,8 @@ impl Lanes {
         let filling = lane.filling.advances().iter().any(|advance| {
             advance.from != advance.to && advance.partition == id.partition && advance.topic == id.topic
         });
-        filling || lane.in_flight.as_ref().is_some_and(|(partitions, _)| partitions.iter().any(|(other, _)| other == id))
+        filling
+            || lane.in_flight.as_ref().is_some_and(|(partitions, _)| partitions.iter().any(|(other, _)| other == id))
     }
 
     /// Rows and dead letters that are not stored yet.

@@ -27,6 +27,8 @@ pub struct Start {
     pub next_offset: i64,
     /// Why it is not read on.
     pub stop: Option<(StopCode, String)>,
+    /// Kafka's oldest offset, where it was asked.
+    pub beginning: Option<i64>,
 }
 
 /// Why no answer could be had.
@@ -85,7 +87,16 @@ impl Starts {
             Some(known) => known,
             None => {
                 if let Some(lost) = lost_position(&committed) {
-                    return Ok(asked.into_iter().map(|id| Start { id, incarnation: 1, next_offset: 0, stop: Some(lost.clone()) }).collect());
+                    return Ok(asked
+                        .into_iter()
+                        .map(|id| Start {
+                            id,
+                            incarnation: 1,
+                            next_offset: 0,
+                            stop: Some(lost.clone()),
+                            beginning: None,
+                        })
+                        .collect());
                 }
                 let starts = self.first_starts(ids(&described.partitions), &committed).await?;
                 let known = self.store.register_topic(topic, described.topic_id.as_deref(), &starts).await?;
@@ -175,7 +186,9 @@ impl Starts {
         let lookup = Arc::clone(&self.lookup);
         match tokio::task::spawn_blocking(move || question(&lookup)).await {
             Ok(answer) => answer,
-            Err(_) => Err(KafkaError::new(KafkaErrorKind::Canceled, "asking the cluster", "the question was not finished")),
+            Err(_) => {
+                Err(KafkaError::new(KafkaErrorKind::Canceled, "asking the cluster", "the question was not finished"))
+            }
         }
     }
 }
@@ -202,7 +215,12 @@ fn lost_position(committed: &BTreeMap<TopicPartition, Committed>) -> Option<(Sto
 }
 
 /// Where a partition of a known topic is read from, or why it is not.
-fn judge(id: TopicPartition, known: &TopicProgress, topic_id: Option<&str>, bounds: (Option<i64>, Option<i64>)) -> Start {
+fn judge(
+    id: TopicPartition,
+    known: &TopicProgress,
+    topic_id: Option<&str>,
+    bounds: (Option<i64>, Option<i64>),
+) -> Start {
     let (next_offset, incarnation) =
         known.partitions.get(&id.partition).map_or((0, known.incarnation), |p| (p.next_offset, p.incarnation));
     let recreated = matches!((known.topic_id.as_deref(), topic_id), (Some(stored), Some(now)) if stored != now);
@@ -220,11 +238,15 @@ fn judge(id: TopicPartition, known: &TopicProgress, topic_id: Option<&str>, boun
     } else {
         out_of_bounds(&id, next_offset, bounds)
     };
-    Start { id, incarnation, next_offset, stop }
+    Start { id, incarnation, next_offset, stop, beginning: bounds.0 }
 }
 
 /// Whether a position lies outside what Kafka has.
-pub fn out_of_bounds(id: &TopicPartition, next_offset: i64, bounds: (Option<i64>, Option<i64>)) -> Option<(StopCode, String)> {
+pub fn out_of_bounds(
+    id: &TopicPartition,
+    next_offset: i64,
+    bounds: (Option<i64>, Option<i64>),
+) -> Option<(StopCode, String)> {
     match bounds {
         (Some(beginning), _) if next_offset < beginning => Some((
             StopCode::PositionExpired,
@@ -254,7 +276,11 @@ mod tests {
 
     fn known(topic_id: Option<&str>, next_offset: i64) -> TopicProgress {
         let progress = Progress { incarnation: 1, first_offset: 0, next_offset };
-        TopicProgress { topic_id: topic_id.map(Into::into), incarnation: 1, partitions: BTreeMap::from([(0, progress)]) }
+        TopicProgress {
+            topic_id: topic_id.map(Into::into),
+            incarnation: 1,
+            partitions: BTreeMap::from([(0, progress)]),
+        }
     }
 
     fn stop_of(known: &TopicProgress, topic_id: Option<&str>, bounds: (i64, i64)) -> Option<StopCode> {
