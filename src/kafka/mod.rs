@@ -1,0 +1,4 @@
+//! Kafka: the only part of drover that names librdkafka. What it hands out are types of its own and of `domain`.
+
+pub mod client;
+pub mod error;
