@@ -1,4 +1,8 @@
 //! Kafka: the only part of drover that names librdkafka. What it hands out are types of its own and of `domain`.
 
 pub mod client;
+pub mod embedded;
 pub mod error;
+pub mod offsets;
+#[cfg(test)]
+pub(crate) mod test_support;
