@@ -1,8 +1,11 @@
 //! The embedded broker of demo mode and of tests: librdkafka's mock cluster, on a thread of its own.
 //!
 //! Owns the cluster; bounded by it (5 MiB and 100,000 message sets per partition, older records are gone without a word).
-//! It listens on a free port of 127.0.0.1, keeps nothing beyond the process, and can neither add partitions nor delete a
-//! topic. It is not safe to share between threads, so callers talk to its thread through a channel.
+//! It listens on a free port of 127.0.0.1 and keeps nothing beyond the process. It answers no administration: no topics
+//! created, deleted or grown by clients, no configs, and no topic ids (DescribeTopics runs into its timeout, so ask for ids
+//! only where the cluster id does not start with [`CLUSTER_ID_PREFIX`]). Offsets by time are always the end, and a
+//! transaction that is open or aborted does not hold the last stable offset back.
+//! The cluster is not safe to share between threads, so callers talk to its thread through a channel.
 
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use rdkafka::mocking::MockCluster;
@@ -11,6 +14,9 @@ use std::thread::JoinHandle;
 
 /// Commands that wait for the broker's thread. Each caller waits for its answer, so more than one per caller never queue.
 const COMMANDS: usize = 16;
+
+/// The start of every embedded broker's cluster id; the rest differs with each start.
+pub const CLUSTER_ID_PREFIX: &str = "mockCluster";
 
 enum Command {
     CreateTopic { topic: String, partitions: i32, answer: mpsc::Sender<KafkaResult<()>> },

@@ -4,5 +4,6 @@ pub mod client;
 pub mod embedded;
 pub mod error;
 pub mod offsets;
+pub mod producer;
 #[cfg(test)]
 pub(crate) mod test_support;
