@@ -113,8 +113,9 @@ macro_rules! metrics {
                     let $field = <$type as Family>::declare(info, buckets)?;
                     registry.register(Box::new($field.clone()))?;
                 )*
-                build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-                Ok(Self { registry, $($field,)* })
+                let metrics = Self { registry, $($field,)* };
+                metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+                Ok(metrics)
             }
 
             /// Every metric that drover itself declares, for documentation; `process_*` comes from the client library.

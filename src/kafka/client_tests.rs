@@ -2,24 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use super::*;
-use crate::config::{KafkaConfig, StartFrom};
-use std::collections::BTreeMap;
-use std::time::Duration;
+use crate::config::KafkaConfig;
 
 fn kafka(protocol: GroupProtocol) -> KafkaConfig {
-    KafkaConfig {
-        brokers: "127.0.0.1:1".into(),
-        topics: vec!["user_events".into()],
-        group: "g".into(),
-        start_from: StartFrom::Earliest,
-        create_topics: false,
-        partitions: 3,
-        replication: -1,
-        protocol,
-        session_timeout: Duration::from_secs(30),
-        consumer: BTreeMap::new(),
-        producer: BTreeMap::new(),
-    }
+    KafkaConfig { protocol, ..crate::kafka::test_support::kafka_config("127.0.0.1:1") }
 }
 
 const IDS: ClientIds<'_> = ClientIds { consumer_id: "consumer-1", group_instance_id: Some("a-consumer-1") };

@@ -5,6 +5,7 @@
 use super::client::{LoggingContext, admin_client_config};
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use super::native;
+use super::offsets::{self, PartitionOffset};
 use super::rebalance::TopicPartition;
 use crate::config::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -12,11 +13,6 @@ use rdkafka::error::KafkaError as NativeError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// Kafka's name for "the end" where an offset is asked by time (ListOffsets, timestamp -1).
-const END: i64 = -1;
-/// Kafka's name for "the beginning" (timestamp -2).
-const BEGINNING: i64 = -2;
 
 /// See the module.
 pub struct Lookup {
@@ -62,9 +58,14 @@ impl Lookup {
     }
 
     fn failed(&self, doing: String, error: &NativeError) -> KafkaError {
+        self.explained(KafkaError::native(doing, error))
+    }
+
+    /// Adds why, where librdkafka said it.
+    fn explained(&self, error: KafkaError) -> KafkaError {
         // Serves the callbacks, so that the reason of a timeout is known.
         let _ = self.client.poll(Duration::ZERO);
-        KafkaError::native(doing, error).because(self.client.context().take_last_error())
+        error.because(self.client.context().take_last_error())
     }
 
     /// The id of the cluster.
@@ -112,68 +113,39 @@ impl Lookup {
     /// The offset after the last record that a reader of committed records gets (the last stable offset).
     ///
     /// # Errors
-    /// No broker answers in time.
+    /// No broker answers in time, or a partition has no leader.
     pub fn ends(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        self.offsets(partitions, END, "the end")
+        self.by_partition(partitions, |asked| offsets::end_offsets(&self.client, asked, self.timeout))
     }
 
     /// The offset of the oldest record that Kafka still has.
     ///
     /// # Errors
-    /// No broker answers in time.
+    /// As [`Lookup::ends`].
     pub fn beginnings(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        self.offsets(partitions, BEGINNING, "the beginning")
+        self.by_partition(partitions, |asked| offsets::beginning_offsets(&self.client, asked, self.timeout))
     }
 
     /// The offset of the first record at or after a time (milliseconds since the epoch); the end where there is none.
     ///
     /// # Errors
-    /// No broker answers in time.
+    /// As [`Lookup::ends`].
     pub fn at_time(&self, partitions: &[TopicPartition], ms: i64) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        let mut found = self.offsets(partitions, ms.max(0), "the offset at a time")?;
-        let missing: Vec<TopicPartition> = partitions.iter().filter(|p| !found.contains_key(p)).cloned().collect();
-        if !missing.is_empty() {
-            found.extend(self.ends(&missing)?);
-        }
-        Ok(found)
+        self.by_partition(partitions, |asked| offsets::offsets_at_time(&self.client, asked, ms, self.timeout))
     }
 
-    /// One request to each leader, for all partitions together.
-    fn offsets(
+    fn by_partition(
         &self,
         partitions: &[TopicPartition],
-        time: i64,
-        what: &str,
+        ask: impl FnOnce(&[(&str, i32)]) -> KafkaResult<Vec<PartitionOffset>>,
     ) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        if partitions.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let doing = || format!("reading {what} of {} partitions", partitions.len());
-        let mut asked = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            asked
-                .add_partition_offset(&partition.topic, partition.partition, Offset::Offset(time.max(0)))
-                .map_err(|error| KafkaError::native(doing(), &error))?;
-            if time < 0
-                && let Some(mut element) = asked.find_partition(&partition.topic, partition.partition)
-            {
-                let named = if time == END { Offset::End } else { Offset::Beginning };
-                element.set_offset(named).map_err(|error| KafkaError::native(doing(), &error))?;
-            }
-        }
-        let answer =
-            self.client.offsets_for_times(asked, self.timeout).map_err(|error| self.failed(doing(), &error))?;
-        let mut found = BTreeMap::new();
-        for element in answer.elements() {
-            element.error().map_err(|error| self.failed(doing(), &error))?;
-            if let Offset::Offset(offset) = element.offset() {
-                found.insert(
-                    TopicPartition { topic: element.topic().to_owned(), partition: element.partition() },
-                    offset,
-                );
-            }
-        }
-        Ok(found)
+        let asked: Vec<(&str, i32)> = partitions.iter().map(|id| (id.topic.as_str(), id.partition)).collect();
+        let found = ask(&asked).map_err(|error| self.explained(error))?;
+        let offset = |one: PartitionOffset| {
+            let PartitionOffset { topic, partition, offset } = one;
+            offset.map(|offset| (TopicPartition { topic, partition }, offset))
+        };
+        found.into_iter().map(offset).collect()
     }
 
     /// What the group committed for these partitions; those without a commit are left out.

@@ -21,6 +21,7 @@ use super::db_writer::{WriteReply, WriterPool};
 use super::exit::ExitError;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
+use super::metrics::EndOffsets;
 use crate::board::Board;
 use crate::config::KafkaConfig;
 use crate::domain::event::Mapping;
@@ -96,6 +97,8 @@ pub struct ConsumerTask {
     pub dead_letters: Arc<Notify>,
     /// The optional step between decoding and storing.
     pub processor: Option<Arc<dyn Processor>>,
+    /// Ends of the partitions, as the metrics actor samples them.
+    pub ends: Arc<EndOffsets>,
     /// Live state.
     pub board: Arc<Board>,
     /// Metrics.
@@ -128,7 +131,7 @@ enum Answer {
     /// Starts of partitions that the group assigned.
     Assigned(Vec<Start>),
     /// Positions of partitions that were reset.
-    Reset(Vec<TopicPartition>, Vec<Start>),
+    Reset(Vec<Start>),
     /// Partitions looked at because the client reported an offset outside the log, or because it is time.
     Checked(Vec<Start>),
 }

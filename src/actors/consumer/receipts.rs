@@ -82,7 +82,7 @@ impl Work<'_> {
                 self.resume_lanes_with_room()
             }
             Answer::Assigned(starts) => self.assigned(starts),
-            Answer::Reset(_, starts) => self.was_reset(starts),
+            Answer::Reset(starts) => self.was_reset(starts),
             Answer::Checked(starts) => self.checked(starts),
         }
     }
@@ -102,7 +102,6 @@ impl Work<'_> {
                     self.task.dead_letters.notify_one();
                 }
                 self.lanes.landed(lane, Some(batch));
-                self.publish();
                 Ok(())
             }
             Err(error) if error.class == FailureClass::Fenced => {
@@ -260,18 +259,33 @@ impl Work<'_> {
             counter.inc_by(now.saturating_sub(*before));
             *before = now;
         }
-        self.status.partitions = self
-            .owned
-            .iter()
-            .map(|partition| PartitionStatus {
-                topic: partition.id.topic.clone(),
+        let metrics = &self.task.metrics;
+        let consumer_id = self.task.id.as_str();
+        self.status.partitions.clear();
+        for partition in self.owned.iter() {
+            let (topic, number) = (partition.id.topic.as_str(), partition.id.partition.to_string());
+            let end_offset = self.task.ends.of(&partition.id);
+            // The end was read a moment before the position.
+            let lag = end_offset.map(|end| (end - partition.stored).max(0));
+            metrics.consumer_position_offset.with_label_values(&[consumer_id, topic, &number]).set(partition.stored);
+            if let (Some(end), Some(lag)) = (end_offset, lag) {
+                metrics.partition_end_offset.with_label_values(&[topic, &number]).set(end);
+                metrics.consumer_lag_messages.with_label_values(&[consumer_id, topic, &number]).set(lag);
+            }
+            self.status.partitions.push(PartitionStatus {
+                topic: topic.to_owned(),
                 partition: partition.id.partition,
                 next_offset: partition.stored,
-                end_offset: None,
-                lag: None,
+                end_offset,
+                lag,
                 stopped: partition.stop.clone(),
-            })
-            .collect();
+            });
+        }
+        for topic in self.task.mappings.keys() {
+            let owned = self.owned.iter().filter(|partition| partition.id.topic == *topic).count();
+            let gauge = metrics.consumer_assigned_partitions.with_label_values(&[consumer_id, topic.as_str()]);
+            gauge.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        }
         self.status.partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         self.task.board.set_consumer(self.status.clone());
         let state = self.state();

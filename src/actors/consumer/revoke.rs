@@ -29,9 +29,11 @@ pub struct Revoking {
 impl Work<'_> {
     /// Begins the next rebalance, or finishes the one that waits.
     pub fn advance_rebalance(&mut self) -> Result<(), ExitError> {
-        if let Some(revoking) = &self.revoking {
+        if let Some(revoking) = self.revoking.take() {
             let in_flight = revoking.partitions.iter().any(|id| self.is_in_flight(id));
-            if !in_flight || Instant::now() >= revoking.deadline {
+            let over = Instant::now() >= revoking.deadline;
+            self.revoking = Some(revoking);
+            if over || !in_flight {
                 self.finish_revoke()?;
             }
         }
@@ -234,10 +236,8 @@ impl Work<'_> {
         }
         let starts = self.task.starts.clone();
         let consumer_id = self.task.id.clone();
-        self.answers.push(Box::pin(async move {
-            let found = ask_until_answered(&starts, &now, &consumer_id).await;
-            Answer::Reset(now, found)
-        }));
+        self.answers
+            .push(Box::pin(async move { Answer::Reset(ask_until_answered(&starts, &now, &consumer_id).await) }));
     }
 
     /// The store has told the positions of partitions that were reset.

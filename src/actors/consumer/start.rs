@@ -132,13 +132,14 @@ impl Starts {
                 StartFrom::Time(ms) => lookup.at_time(&asked, ms),
             })
             .await?;
-        partitions
+        let starts: Result<BTreeMap<i32, i64>, KafkaError> = partitions
             .iter()
             .map(|id| {
                 let offset = committed.get(id).map(|committed| committed.offset).or(otherwise.get(id).copied());
                 offset.map(|offset| (id.partition, offset)).ok_or_else(|| no_offset(id))
             })
-            .collect()
+            .collect();
+        Ok(starts?)
     }
 
     async fn with_new_partitions(
