@@ -3,6 +3,8 @@
 //!
 //! The modules, in reading order:
 
+pub mod board;
 pub mod config;
 pub mod domain;
+pub mod metrics;
 pub mod store;
