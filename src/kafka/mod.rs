@@ -7,3 +7,4 @@ pub mod offsets;
 pub mod producer;
 #[cfg(test)]
 pub(crate) mod test_support;
+pub mod topics;
