@@ -11,3 +11,4 @@ pub mod producer;
 pub mod rebalance;
 #[cfg(test)]
 pub(crate) mod test_support;
+pub mod topics;

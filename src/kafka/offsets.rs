@@ -15,6 +15,11 @@ const LATEST: i64 = -1;
 /// ListOffsets' timestamp for the first record that Kafka still has.
 const EARLIEST: i64 = -2;
 
+/// Reports that are looked through for the reason of a failure; while all brokers are away they never end.
+const REPORTS: usize = 10;
+/// How long a report is waited for.
+const REPORT_WAIT: Duration = Duration::from_millis(20);
+
 /// An offset of one partition, or why it is not known.
 #[derive(Debug, Clone)]
 pub struct PartitionOffset {
@@ -182,7 +187,11 @@ impl OffsetReader {
     /// Adds what librdkafka reported in the background, such as "Connection refused" to a mere timeout.
     pub(super) fn explain(&self, error: KafkaError) -> KafkaError {
         // Errors wait in the queue until it is polled; this client fetches nothing, so no record can be lost here.
-        while self.consumer.poll(Duration::ZERO).is_some() {}
+        for _ in 0..REPORTS {
+            if self.consumer.poll(REPORT_WAIT).is_none() {
+                break;
+            }
+        }
         error.because(self.consumer.context().take_last_error())
     }
 }

@@ -20,3 +20,8 @@ pub(crate) fn kafka_config(brokers: &str) -> KafkaConfig {
         producer: BTreeMap::new(),
     }
 }
+
+/// The brokers of a real Kafka, where the run has one: `scripts/test` sets TEST_KAFKA_BROKERS.
+pub(crate) fn real_brokers() -> Option<String> {
+    std::env::var("TEST_KAFKA_BROKERS").ok().filter(|brokers| !brokers.is_empty())
+}
