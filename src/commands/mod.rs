@@ -1,3 +1,53 @@
-//! The commands, one file each. All printing to standard output happens here.
+//! One file per command. All printing to stdout happens here; logs go to stderr.
 
 pub mod config;
+pub mod run;
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, Inputs, LogConfig, Needs, load};
+use crate::telemetry;
+use anyhow::Context as _;
+use std::io::Write as _;
+
+/// Runs what the command line asks for; gives back whether all went well.
+///
+/// # Errors
+/// What went wrong, with its causes.
+pub fn run(cli: Cli) -> anyhow::Result<bool> {
+    let overrides = cli.overrides();
+    let inputs = |needs| Inputs::of_process(cli.config.as_deref(), overrides.clone(), needs);
+    let mut out = std::io::stdout();
+    match &cli.command {
+        Command::Config(args) => config::run(args, inputs(Needs { store: false }), &mut out).map(|()| true),
+        Command::Run(_) | Command::Consume(_) => {
+            let config = loaded(inputs(Needs { store: true }))?;
+            on_system(async move { run::run(config, &mut out).await })
+        }
+        _ => anyhow::bail!("not here yet"),
+    }
+}
+
+/// The configuration, with telemetry set up as it says.
+fn loaded(inputs: Inputs) -> anyhow::Result<Config> {
+    let config = load(&inputs)?;
+    start_telemetry(&config.log)?;
+    Ok(config)
+}
+
+fn start_telemetry(log: &LogConfig) -> anyhow::Result<()> {
+    telemetry::init(log).context("setting up the log")
+}
+
+/// Runs on an actix System over a multi-thread runtime: actors route on this thread, tasks use all cores.
+fn on_system<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("drover")
+            .build()
+            .expect("threads can be started")
+    };
+    let result = actix::System::with_tokio_rt(runtime).block_on(work);
+    std::io::stdout().flush().ok();
+    result
+}
