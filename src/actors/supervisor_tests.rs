@@ -54,8 +54,7 @@ fn a_panicking_child_restarts_with_growing_delays_until_it_is_given_up_and_its_s
 fn a_panicking_factory_counts_like_any_other_end() {
     on_system(async {
         let mut herd = Herd::new(Escalation::KeepOthers);
-        let factory =
-            || -> Scripted<fn(Control) -> std::future::Ready<Result<(), ExitError>>> { panic!("no such topic") };
+        let factory = || -> Unbuilt { panic!("no such topic") };
         herd.start(ChildSpec::new("metrics", ChildKind::Metrics, quick(1), factory)).await;
         let (exit, status) = herd.exit().await;
         assert_eq!((exit.reason, status.state), (ExitReason::Panicked, ChildState::BackingOff));
@@ -315,7 +314,7 @@ fn a_shutdown_aborts_and_names_what_overruns_and_does_not_wait_for_a_blocked_thr
         for id in ["quick", "endless", "blocking"] {
             herd.until_state(id, ChildState::Running).await;
         }
-        let deadline = Instant::now() + Duration::from_millis(200);
+        let deadline = Instant::now() + Duration::from_secs(1);
         let report = soon(herd.handle.addr.send(ShutDown { deadline })).await.unwrap();
         let (exit, _) = herd.exit().await;
         assert_eq!(exit.message, "stopped by order");

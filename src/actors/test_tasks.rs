@@ -51,6 +51,15 @@ where
     }
 }
 
+/// What a factory that always panics would have built.
+pub struct Unbuilt;
+
+impl Task for Unbuilt {
+    async fn run(self, _: Control) -> Result<(), ExitError> {
+        Ok(())
+    }
+}
+
 /// A child whose every generation does `work`.
 pub fn child<F, Work>(id: &str, kind: ChildKind, work: F) -> ChildSpec
 where
