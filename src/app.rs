@@ -19,7 +19,7 @@ use crate::actors::dead_letter::DeadLetterTask;
 use crate::actors::memory::MemoryBudget;
 use crate::actors::metrics::{EndOffsets, MetricsTask};
 use crate::actors::shutdown::ShutDown;
-use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, Verdict, start_supervisor};
+use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
 use crate::config::{Config, Escalation, FieldMapping, RestartConfig};
 use crate::domain::backoff::Backoff;
@@ -163,6 +163,18 @@ impl App {
         }
         receipt
     }
+}
+
+/// Runs work on an actix System over a multi-thread tokio runtime: actors route on this thread, their tasks use all cores.
+pub fn on_system<T>(work: impl Future<Output = T>) -> T {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("drover")
+            .build()
+            .expect("a process that cannot start threads cannot do anything")
+    };
+    actix::System::with_tokio_rt(runtime).block_on(work)
 }
 
 /// Tells metrics of ends and restarts.

@@ -3,11 +3,11 @@
 pub mod config;
 pub mod run;
 
+use crate::app;
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Inputs, LogConfig, Needs, load};
 use crate::telemetry;
 use anyhow::Context as _;
-use std::io::Write as _;
 
 /// Runs what the command line asks for; gives back whether all went well.
 ///
@@ -21,7 +21,7 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Config(args) => config::run(args, inputs(Needs { store: false }), &mut out).map(|()| true),
         Command::Run(_) | Command::Consume(_) => {
             let config = loaded(inputs(Needs { store: true }))?;
-            on_system(async move { run::run(config, &mut out).await })
+            app::on_system(async move { run::run(config, &mut out).await })
         }
         _ => anyhow::bail!("not here yet"),
     }
@@ -36,18 +36,4 @@ fn loaded(inputs: Inputs) -> anyhow::Result<Config> {
 
 fn start_telemetry(log: &LogConfig) -> anyhow::Result<()> {
     telemetry::init(log).context("setting up the log")
-}
-
-/// Runs on an actix System over a multi-thread runtime: actors route on this thread, tasks use all cores.
-fn on_system<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .thread_name("drover")
-            .build()
-            .expect("threads can be started")
-    };
-    let result = actix::System::with_tokio_rt(runtime).block_on(work);
-    std::io::stdout().flush().ok();
-    result
 }
