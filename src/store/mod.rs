@@ -7,11 +7,15 @@
 pub mod headers;
 pub mod postgres;
 pub mod row;
+mod rules;
+pub mod sqlite;
+pub mod tiles;
 
 use crate::domain::batch::Batch;
 use crate::domain::failure::FailureClass;
 use crate::domain::record::OwnedRecord;
 use futures::future::BoxFuture;
+use rules::{identity_refused, migration_state, topic_unknown};
 use std::collections::BTreeMap;
 
 /// Why the store did not do what it was asked.
