@@ -1,0 +1,14 @@
+//! Kafka: the only part of drover that names librdkafka. What it hands out are types of its own and of `domain`.
+
+pub mod client;
+pub mod embedded;
+pub mod error;
+pub mod group_consumer;
+pub mod lookup;
+pub mod native;
+pub mod offsets;
+pub mod producer;
+pub mod rebalance;
+#[cfg(test)]
+pub(crate) mod test_support;
+pub mod topics;
