@@ -23,9 +23,16 @@ pub(super) fn topic_unknown(topic: &str) -> String {
 
 /// Judges the schema by the versions that it has and by those that this binary knows. An older one passes where it is about
 /// to be migrated.
-pub(super) fn migration_state(applied: &[String], known: &[(String, String)], may_be_older: bool) -> Result<(), String> {
-    let newer: Vec<&str> =
-        applied.iter().filter(|version| !known.iter().any(|(known, _)| known == *version)).map(String::as_str).collect();
+pub(super) fn migration_state(
+    applied: &[String],
+    known: &[(String, String)],
+    may_be_older: bool,
+) -> Result<(), String> {
+    let newer: Vec<&str> = applied
+        .iter()
+        .filter(|version| !known.iter().any(|(known, _)| known == *version))
+        .map(String::as_str)
+        .collect();
     if !newer.is_empty() {
         return Err(format!(
             "the schema is newer than this drover (unknown migrations: {}); run the newer drover, or revert them with it",

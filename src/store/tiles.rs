@@ -143,8 +143,7 @@ mod tests {
 
     #[test]
     fn only_the_first_unaccounted_ranges_are_listed_but_all_are_counted() {
-        let tiles: Vec<_> =
-            (0..200).map(|i| Tile { kind: TileKind::Rows, first: i * 2, next: i * 2 + 1 }).collect();
+        let tiles: Vec<_> = (0..200).map(|i| Tile { kind: TileKind::Rows, first: i * 2, next: i * 2 + 1 }).collect();
         let content = content(&tiles, 0, 400);
         assert_eq!((content.unaccounted.len(), content.unaccounted_offsets), (MAX_LISTED, 200));
     }

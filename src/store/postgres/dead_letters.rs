@@ -12,7 +12,7 @@ use crate::domain::record::{OwnedRecord, RecordTimestamp, TimestampType};
 use crate::store::{DeadLetterFilter, Outbox, PublishOutcome, StoreError, StoredDeadLetter, headers};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -188,7 +188,7 @@ impl Outbox for PgOutbox {
                         for (id, outcome) in answers {
                             diesel::update(dead_letters::table.find(id))
                                 .set((
-                                    dead_letters::published_at.eq(diesel::dsl::now.nullable()),
+                                    dead_letters::published_at.eq(diesel::dsl::now),
                                     dead_letters::publish_outcome.eq(Some(outcome.name())),
                                     dead_letters::publish_error.eq(outcome.reason()),
                                 ))

@@ -12,7 +12,7 @@ use diesel::migration::{Migration as _, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -72,10 +72,7 @@ fn judge(applied: &[String], known: &[(String, String)], may_be_older: bool) -> 
 
 pub(super) async fn list(connection: &mut AsyncPgConnection) -> Result<Vec<Migration>, Failure> {
     let applied = applied(connection).await?;
-    Ok(known()?
-        .into_iter()
-        .map(|(version, name)| Migration { name, applied: applied.contains(&version) })
-        .collect())
+    Ok(known()?.into_iter().map(|(version, name)| Migration { name, applied: applied.contains(&version) }).collect())
 }
 
 pub(super) async fn check(connection: &mut AsyncPgConnection) -> Result<(), Failure> {

@@ -17,12 +17,12 @@ mod topics;
 pub mod writer;
 
 use super::{
-    DeadLetterFilter, Migration, Outbox, RangeContent, Store, StoreError, StoreIdentity, StoreWriter,
-    StoredDeadLetter, TopicProgress, tiles,
+    DeadLetterFilter, Migration, Outbox, RangeContent, Store, StoreError, StoreIdentity, StoreWriter, StoredDeadLetter,
+    TopicProgress, tiles,
 };
 use crate::domain::failure::FailureClass;
 use connect::PgSettings;
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use error::Failure;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -98,7 +98,7 @@ impl Store for PostgresStore {
     }
 
     fn check_schema(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        async {
+        async move {
             self.refuse_pooler().await?;
             ask!(self, "check the schema", |connection| migrations::check(connection)).await
         }

@@ -4,7 +4,7 @@ use super::error::Failure;
 use crate::store::tiles::{Tile, TileKind};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 #[derive(QueryableByName)]
 struct Run {

@@ -6,7 +6,7 @@ use crate::domain::failure::FailureClass;
 use crate::store::rules::{identity_refused, topic_unknown};
 use crate::store::{Progress, StoreIdentity, TopicProgress};
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
 use std::collections::BTreeMap;
 
 /// Whether this server takes writes.
@@ -73,7 +73,7 @@ pub(super) async fn read(connection: &mut AsyncPgConnection, topic: &str) -> Res
         ))
         .load(connection)
         .await?;
-    let Some((topic_id, incarnation, _)) = rows.first() else {
+    let [(topic_id, incarnation, _), ..] = rows.as_slice() else {
         return Ok(None);
     };
     let partitions = rows

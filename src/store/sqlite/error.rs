@@ -12,11 +12,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Of the database as a whole.
-    Database {
-        class: FailureClass,
-        code: Option<&'static str>,
-        message: String,
-    },
+    Database { class: FailureClass, code: Option<&'static str>, message: String },
     /// Of the row with this index in the batch: nothing of the batch may be stored.
     Row { index: usize, code: &'static str, message: String },
 }

@@ -50,10 +50,7 @@ fn known() -> Result<Vec<(String, String)>, Failure> {
 
 pub(super) fn list(connection: &mut SqliteConnection) -> Result<Vec<Migration>, Failure> {
     let applied = applied(connection)?;
-    Ok(known()?
-        .into_iter()
-        .map(|(version, name)| Migration { name, applied: applied.contains(&version) })
-        .collect())
+    Ok(known()?.into_iter().map(|(version, name)| Migration { name, applied: applied.contains(&version) }).collect())
 }
 
 pub(super) fn check(connection: &mut SqliteConnection) -> Result<(), Failure> {
@@ -73,8 +70,7 @@ pub(super) fn apply(connection: &mut SqliteConnection) -> Result<Vec<String>, Fa
 pub(super) fn revert(connection: &mut SqliteConnection) -> Result<Option<String>, Failure> {
     let applied = applied(connection)?;
     let known = known()?;
-    migration_state(&applied, &known, true)
-        .map_err(|message| Failure::new(FailureClass::Configuration, message))?;
+    migration_state(&applied, &known, true).map_err(|message| Failure::new(FailureClass::Configuration, message))?;
     if applied.is_empty() {
         return Ok(None);
     }

@@ -15,8 +15,8 @@ mod topics;
 mod writer;
 
 use super::{
-    DeadLetterFilter, Migration, Outbox, RangeContent, Store, StoreError, StoreIdentity, StoreWriter,
-    StoredDeadLetter, TopicProgress, tiles,
+    DeadLetterFilter, Migration, Outbox, RangeContent, Store, StoreError, StoreIdentity, StoreWriter, StoredDeadLetter,
+    TopicProgress, tiles,
 };
 use connection::{Access, Database};
 use diesel::{Connection as _, SqliteConnection};

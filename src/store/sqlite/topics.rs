@@ -45,11 +45,8 @@ pub(super) fn names(connection: &mut SqliteConnection) -> Result<Vec<String>, Fa
 }
 
 pub(super) fn read(connection: &mut SqliteConnection, topic: &str) -> Result<Option<TopicProgress>, Failure> {
-    let found: Option<(Option<String>, i32)> = topics::table
-        .find(topic)
-        .select((topics::topic_id, topics::incarnation))
-        .first(connection)
-        .optional()?;
+    let found: Option<(Option<String>, i32)> =
+        topics::table.find(topic).select((topics::topic_id, topics::incarnation)).first(connection).optional()?;
     let Some((topic_id, incarnation)) = found else {
         return Ok(None);
     };

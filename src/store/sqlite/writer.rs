@@ -28,7 +28,9 @@ impl StoreWriter for SqliteWriter {
         async move {
             let job = Job::of(batch);
             self.0
-                .run(Access::Write, move |connection| connection.immediate_transaction(|connection| job.store(connection)))
+                .run(Access::Write, move |connection| {
+                    connection.immediate_transaction(|connection| job.store(connection))
+                })
                 .await
                 .map_err(|failure| failure.of_write(self.0.path()))
         }
@@ -226,11 +228,8 @@ impl Job {
     fn insert_gaps(&self, connection: &mut SqliteConnection, now: &str) -> Result<(), Failure> {
         for gap in &self.gaps {
             let advance = &self.advances[usize::from(gap.slot)];
-            let place = range::Place {
-                topic: &advance.topic,
-                partition: advance.partition,
-                incarnation: advance.incarnation,
-            };
+            let place =
+                range::Place { topic: &advance.topic, partition: advance.partition, incarnation: advance.incarnation };
             let stored = range::tiles(connection, place, gap.first, gap.next)?;
             for (first, next) in uncovered(&stored, gap.first, gap.next) {
                 diesel::sql_query(
