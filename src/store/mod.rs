@@ -4,6 +4,7 @@
 //! its own; [`Outbox`] hands out dead letters to publish. Nothing here queues: callers bound what they ask for. Every error
 //! carries its [`FailureClass`], and what the class means is decided by the caller.
 
+pub mod audit;
 pub mod headers;
 pub mod postgres;
 pub mod row;
