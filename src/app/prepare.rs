@@ -59,7 +59,7 @@ pub struct Prepared {
 pub async fn prepare(config: &Config) -> Result<Prepared, AppError> {
     let wait = config.startup.wait;
     let deadline = Instant::now() + wait;
-    let store = store::postgres::tmp(&config.store);
+    let store = store::open(&config.store)?;
     let waits = |error: &StoreError| {
         matches!(error.class, FailureClass::Breaker | FailureClass::RetryBatch | FailureClass::Unknown)
     };

@@ -1,11 +1,16 @@
-//! One file per command. All printing to stdout happens here; logs go to stderr.
+//! One file per command. All printing to standard output happens here; logs go to standard error.
 
+pub mod audit;
 pub mod config;
+pub mod dead_letters;
+pub mod migrate;
 pub mod run;
+pub mod table;
 
 use crate::app;
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Inputs, LogConfig, Needs, load};
+use crate::store;
 use crate::telemetry;
 use anyhow::Context as _;
 
@@ -16,12 +21,25 @@ use anyhow::Context as _;
 pub fn run(cli: Cli) -> anyhow::Result<bool> {
     let overrides = cli.overrides();
     let inputs = |needs| Inputs::of_process(cli.config.as_deref(), overrides.clone(), needs);
+    let with_store = || loaded(inputs(Needs { store: true }));
     let mut out = std::io::stdout();
     match &cli.command {
         Command::Config(args) => config::run(args, inputs(Needs { store: false }), &mut out).map(|()| true),
         Command::Run(_) | Command::Consume(_) => {
-            let config = loaded(inputs(Needs { store: true }))?;
+            let config = with_store()?;
             app::on_system(async move { run::run(config, &mut out).await })
+        }
+        Command::Audit(args) => {
+            let store = store::open(&with_store()?.store)?;
+            app::on_system(async move { audit::run(args, &*store, &mut out, &mut |_| {}).await })
+        }
+        Command::DeadLetters(args) => {
+            let store = store::open(&with_store()?.store)?;
+            app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
+        }
+        Command::Migrate(args) => {
+            let store = store::open(&with_store()?.store)?;
+            app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
         }
         _ => anyhow::bail!("not here yet"),
     }

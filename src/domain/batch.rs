@@ -100,6 +100,14 @@ pub struct Batch {
     gaps: Vec<OffsetGap>,
 }
 
+impl RowMeta {
+    /// Index of the row's event type in [`Batch::rollups`].
+    #[must_use]
+    pub fn rollup(&self) -> usize {
+        self.rollup as usize
+    }
+}
+
 impl Batch {
     /// An empty batch of a consumer.
     #[must_use]

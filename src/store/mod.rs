@@ -4,15 +4,23 @@
 //! its own; [`Outbox`] hands out dead letters to publish. Nothing here queues: callers bound what they ask for. Every error
 //! carries its [`FailureClass`], and what the class means is decided by the caller.
 
+pub mod audit;
 pub mod headers;
 pub mod postgres;
 pub mod row;
+mod rules;
+pub mod sqlite;
+pub mod tiles;
 
+use crate::config::{StoreConfig, hide_password};
 use crate::domain::batch::Batch;
 use crate::domain::failure::FailureClass;
 use crate::domain::record::OwnedRecord;
 use futures::future::BoxFuture;
+use postgres::connect::PgSettings;
+use rules::{identity_refused, migration_state, topic_unknown};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -24,6 +32,33 @@ pub struct StoreError {
     pub code: Option<String>,
     /// What was tried, what the database said and what to do. Never a password.
     pub message: String,
+}
+
+/// The store that the configuration names by the scheme of its URL. Connects to nothing yet.
+///
+/// # Errors
+/// Class configuration for another scheme, or a URL of SQLite that names no file.
+pub fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    let url = config.url.as_str();
+    if url.starts_with("sqlite:") {
+        return Ok(Arc::new(sqlite::SqliteStore::open(url)?));
+    }
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Arc::new(postgres::PostgresStore::new(PgSettings {
+            url: url.to_owned(),
+            schema: config.schema.clone(),
+            transaction_timeout: config.transaction_timeout,
+            lock_timeout: config.lock_timeout,
+        })));
+    }
+    Err(StoreError {
+        class: FailureClass::Configuration,
+        code: None,
+        message: format!(
+            "store.url {:?} names no store: expected postgres://user:password@host:port/database or sqlite:PATH",
+            hide_password(url)
+        ),
+    })
 }
 
 /// What a store knows itself by.

@@ -1,227 +1,190 @@
-//! temporary
+//! PostgreSQL: the product's store.
+//!
+//! [`PostgresStore`] answers the questions of [`Store`] over a small pool (`pool`) with diesel; batches go through
+//! [`writer`] on connections of their own. Every question has the deadline of a batch. Connections, TLS and the schema:
+//! [`connect`]; the lock of the dead letters: `dead_letters`; the lock of migrations: `migrations`.
+
 pub mod connect;
+mod dead_letters;
+mod error;
+mod migrations;
+mod pool;
+mod range;
+mod schema;
 pub mod statements;
 pub mod tls;
+mod topics;
 pub mod writer;
-use super::*;
+
+use super::{
+    DeadLetterFilter, Migration, Outbox, RangeContent, Store, StoreError, StoreIdentity, StoreWriter, StoredDeadLetter,
+    TopicProgress, tiles,
+};
+use crate::domain::failure::FailureClass;
 use connect::PgSettings;
-pub struct Tmp(pub PgSettings);
-fn e(x: tokio_postgres::Error) -> StoreError {
-    connect::error_from(&x, "tmp")
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use error::Failure;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use pool::{Pool, bounded};
+use std::collections::BTreeMap;
+
+/// What a pooler that hands out server sessions per transaction would break.
+const POOLER_REFUSED: &str = "a pooler in transaction mode (PgBouncer's pool_mode = transaction) stands between, which \
+    breaks session locks; connect to PostgreSQL directly, or use pool_mode = session";
+
+/// See the module.
+pub struct PostgresStore {
+    pool: Pool,
 }
-struct Ob(tokio_postgres::Client);
-impl Outbox for Ob {
-    fn pending(&mut self, limit: u32) -> BoxFuture<'_, Result<Vec<StoredDeadLetter>, StoreError>> {
-        Box::pin(async move {
-            let rows = self.0.query("select id, topic, partition, incarnation, \"offset\", key, value, headers::text, \"timestamp\", timestamp_type, code, message, stage, attempts, consumer_id from dead_letters where published_at is null order by id limit $1", &[&(limit as i64)]).await.map_err(e)?;
-            Ok(rows
-                .iter()
-                .map(|r| StoredDeadLetter {
-                    id: r.get(0),
-                    incarnation: r.get(3),
-                    record: OwnedRecord {
-                        topic: r.get(1),
-                        partition: r.get(2),
-                        offset: r.get(4),
-                        key: r.get(5),
-                        value: r.get(6),
-                        headers: headers::from_json(r.get(7)),
-                        timestamp: crate::domain::record::RecordTimestamp {
-                            ms: r.get(8),
-                            kind: crate::domain::record::TimestampType::from_name(r.get(9)),
-                        },
-                    },
-                    code: r.get(10),
-                    message: r.get(11),
-                    stage: r.get(12),
-                    attempts: r.get(13),
-                    consumer_id: r.get(14),
-                    failed_at_ms: 0,
-                    published_at_ms: None,
-                    publish_outcome: None,
-                    publish_error: None,
-                })
-                .collect())
-        })
-    }
-    fn mark<'a>(&'a mut self, answers: &'a [(i64, PublishOutcome)]) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(async move {
-            let ids: Vec<i64> = answers.iter().map(|a| a.0).collect();
-            self.0
-                .execute(
-                    "update dead_letters set published_at = now(), publish_outcome='published' where id = any($1)",
-                    &[&ids],
-                )
-                .await
-                .map_err(e)?;
-            Ok(())
-        })
-    }
+
+/// Runs a question on a connection of the pool, within the deadline.
+macro_rules! ask {
+    ($store:ident, $what:literal, |$connection:ident| $question:expr) => {
+        async move {
+            let mut lease = $store.pool.lease($what).await?;
+            let $connection = lease.connection();
+            let answer = bounded($store.pool.settings(), $question).await;
+            lease.finish($what, answer)
+        }
+        .boxed()
+    };
 }
-impl Tmp {
-    async fn c(&self) -> Result<tokio_postgres::Client, StoreError> {
-        connect::connect(&self.0, "drover/tmp").await
+
+impl PostgresStore {
+    /// A store that connects at first use.
+    #[must_use]
+    pub fn new(settings: PgSettings) -> Self {
+        Self { pool: Pool::new(settings) }
     }
-    async fn t(&self, topic: &str) -> Result<Option<TopicProgress>, StoreError> {
-        let c = self.c().await?;
-        let Some(r) =
-            c.query_opt("select topic_id, incarnation from topics where topic=$1", &[&topic]).await.map_err(e)?
-        else {
-            return Ok(None);
-        };
-        let ps = c
-            .query(
-                "select partition, incarnation, first_offset, next_offset from partition_progress where topic=$1",
-                &[&topic],
-            )
-            .await
-            .map_err(e)?;
-        Ok(Some(TopicProgress {
-            topic_id: r.get(0),
-            incarnation: r.get(1),
-            partitions: ps
-                .iter()
-                .map(|p| (p.get(0), Progress { incarnation: p.get(1), first_offset: p.get(2), next_offset: p.get(3) }))
-                .collect(),
-        }))
+
+    /// Two connections at once must be two sessions of the server. A pooler in transaction mode gives both the session that
+    /// is free.
+    async fn refuse_pooler(&self) -> Result<(), StoreError> {
+        let what = "check the connection";
+        let mut first = self.pool.lease(what).await?;
+        let settings = self.pool.settings();
+        let one = bounded(settings, backend(first.connection())).await;
+        let mut second = self.pool.lease(what).await?;
+        let two = bounded(settings, backend(second.connection())).await;
+        let (one, two) = (first.finish(what, one)?, second.finish(what, two)?);
+        if one == two {
+            return Err(Failure::Refused(FailureClass::Configuration, POOLER_REFUSED.to_owned()).context(what));
+        }
+        Ok(())
     }
 }
-impl Store for Tmp {
+
+async fn backend(connection: &mut AsyncPgConnection) -> Result<i32, Failure> {
+    let pid = diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()"));
+    Ok(pid.get_result(connection).await?)
+}
+
+impl Store for PostgresStore {
     fn kind(&self) -> &'static str {
         "postgres"
     }
+
     fn migrate(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
-        Box::pin(async move {
-            let c = self.c().await?;
-            if c.query_one("select to_regclass('events')::text", &[])
-                .await
-                .map_err(e)?
-                .get::<_, Option<String>>(0)
-                .is_none()
-            {
-                c.batch_execute(include_str!("../../../migrations/postgres/2026-11-23-000000_create_store/up.sql"))
-                    .await
-                    .map_err(e)?;
-            }
-            Ok(vec![])
-        })
+        migrations::apply(self.pool.settings()).boxed()
     }
+
     fn revert_migration(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
-        unimplemented!()
+        migrations::revert(self.pool.settings()).boxed()
     }
+
     fn migrations(&self) -> BoxFuture<'_, Result<Vec<Migration>, StoreError>> {
-        unimplemented!()
+        ask!(self, "list migrations", |connection| migrations::list(connection))
     }
+
     fn check_schema(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        unimplemented!()
+        async move {
+            self.refuse_pooler().await?;
+            ask!(self, "check the schema", |connection| migrations::check(connection)).await
+        }
+        .boxed()
     }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.c().await?.query_one("select 1", &[]).await.map_err(e)?;
-            Ok(())
-        })
+        ask!(self, "ping the store", |connection| topics::ping(connection))
     }
+
     fn claim_identity<'a>(
         &'a self,
         cluster_id: &'a str,
         group: &'a str,
     ) -> BoxFuture<'a, Result<StoreIdentity, StoreError>> {
-        Box::pin(async move {
-            let c = self.c().await?;
-            c.execute("insert into store_identity (store_id, cluster_id, consumer_group) values ($1,$2,$3) on conflict do nothing", &[&uuid::Uuid::new_v4().to_string(), &cluster_id, &group]).await.map_err(e)?;
-            let r =
-                c.query_one("select store_id, cluster_id, consumer_group from store_identity", &[]).await.map_err(e)?;
-            Ok(StoreIdentity { store_id: r.get(0), cluster_id: r.get(1), group: r.get(2) })
-        })
+        ask!(self, "claim the store", |connection| topics::claim(connection, cluster_id, group))
     }
+
     fn topic<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Option<TopicProgress>, StoreError>> {
-        Box::pin(self.t(topic))
+        ask!(self, "read the progress of a topic", |connection| topics::read(connection, topic))
     }
+
     fn register_topic<'a>(
         &'a self,
         topic: &'a str,
         topic_id: Option<&'a str>,
         starts: &'a BTreeMap<i32, i64>,
     ) -> BoxFuture<'a, Result<TopicProgress, StoreError>> {
-        Box::pin(async move {
-            let mut c = self.c().await?;
-            let tx = c.transaction().await.map_err(e)?;
-            let n = tx
-                .execute(
-                    "insert into topics(topic, topic_id) values ($1,$2) on conflict do nothing",
-                    &[&topic, &topic_id],
-                )
-                .await
-                .map_err(e)?;
-            if n == 1 {
-                for (p, o) in starts {
-                    tx.execute("insert into partition_progress(topic,partition,incarnation,first_offset,next_offset) values ($1,$2,1,$3,$3)", &[&topic, p, o]).await.map_err(e)?;
-                }
-            }
-            tx.commit().await.map_err(e)?;
-            Ok(self.t(topic).await?.unwrap())
-        })
+        ask!(self, "register a topic", |connection| topics::register(connection, topic, topic_id, starts))
     }
+
     fn add_partitions<'a>(
         &'a self,
         topic: &'a str,
         starts: &'a BTreeMap<i32, i64>,
     ) -> BoxFuture<'a, Result<TopicProgress, StoreError>> {
-        Box::pin(async move {
-            let c = self.c().await?;
-            for (p, o) in starts {
-                c.execute("insert into partition_progress(topic,partition,incarnation,first_offset,next_offset) values ($1,$2,1,$3,$3) on conflict do nothing", &[&topic, p, o]).await.map_err(e)?;
-            }
-            Ok(self.t(topic).await?.unwrap())
-        })
+        ask!(self, "register partitions", |connection| topics::add_partitions(connection, topic, starts))
     }
+
     fn writer(&self, name: &str) -> Box<dyn StoreWriter> {
-        Box::new(writer::PgWriter::new(self.0.clone(), name))
+        Box::new(writer::PgWriter::new(self.pool.settings().clone(), name))
     }
+
     fn outbox(&self) -> BoxFuture<'_, Result<Option<Box<dyn Outbox>>, StoreError>> {
-        Box::pin(async move { Ok(Some(Box::new(Ob(self.c().await?)) as Box<dyn Outbox>)) })
+        async {
+            let outbox = dead_letters::PgOutbox::take(self.pool.settings()).await?;
+            Ok(outbox.map(|outbox| Box::new(outbox) as Box<dyn Outbox>))
+        }
+        .boxed()
     }
+
     fn unpublished(&self) -> BoxFuture<'_, Result<i64, StoreError>> {
-        Box::pin(async move {
-            Ok(self
-                .c()
-                .await?
-                .query_one("select count(*) from dead_letters where published_at is null", &[])
-                .await
-                .map_err(e)?
-                .get(0))
-        })
+        ask!(self, "count unpublished dead letters", |connection| dead_letters::unpublished(connection))
     }
-    fn dead_letters<'a>(&'a self, _: &'a DeadLetterFilter) -> BoxFuture<'a, Result<Vec<StoredDeadLetter>, StoreError>> {
-        unimplemented!()
+
+    fn dead_letters<'a>(
+        &'a self,
+        filter: &'a DeadLetterFilter,
+    ) -> BoxFuture<'a, Result<Vec<StoredDeadLetter>, StoreError>> {
+        ask!(self, "list dead letters", |connection| dead_letters::list(connection, filter))
     }
+
     fn dead_letter<'a>(
         &'a self,
-        _: &'a str,
-        _: i32,
-        _: i64,
+        topic: &'a str,
+        partition: i32,
+        offset: i64,
     ) -> BoxFuture<'a, Result<Option<StoredDeadLetter>, StoreError>> {
-        unimplemented!()
+        ask!(self, "read a dead letter", |connection| dead_letters::find(connection, topic, partition, offset))
     }
+
     fn topics(&self) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
-        unimplemented!()
+        ask!(self, "list topics", |connection| topics::names(connection))
     }
+
     fn range_content<'a>(
         &'a self,
-        _: &'a str,
-        _: i32,
-        _: i32,
-        _: i64,
-        _: i64,
+        topic: &'a str,
+        partition: i32,
+        incarnation: i32,
+        first: i64,
+        next: i64,
     ) -> BoxFuture<'a, Result<RangeContent, StoreError>> {
-        unimplemented!()
+        ask!(self, "read a range of offsets", |connection| async {
+            let place = (topic, partition, incarnation);
+            Ok(tiles::content(&range::tiles(connection, place, first, next).await?, first, next))
+        })
     }
-}
-pub fn tmp(c: &crate::config::StoreConfig) -> std::sync::Arc<dyn Store> {
-    std::sync::Arc::new(Tmp(PgSettings {
-        url: c.url.clone(),
-        schema: c.schema.clone(),
-        transaction_timeout: c.transaction_timeout,
-        lock_timeout: c.lock_timeout,
-    }))
 }

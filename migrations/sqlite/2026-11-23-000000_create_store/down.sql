@@ -1,0 +1,9 @@
+DROP TABLE audit_log;
+DROP TABLE replicas;
+DROP TABLE event_rollups;
+DROP TABLE dead_letters;
+DROP TABLE offset_gaps;
+DROP TABLE events;
+DROP TABLE partition_progress;
+DROP TABLE topics;
+DROP TABLE store_identity;

@@ -1,0 +1,55 @@
+//! The tables of migrations/postgres that diesel queries. Names are unqualified: `search_path` leads to `store.schema`.
+
+diesel::table! {
+    store_identity (singleton) {
+        singleton -> Bool,
+        store_id -> Text,
+        cluster_id -> Text,
+        consumer_group -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    topics (topic) {
+        topic -> Text,
+        topic_id -> Nullable<Text>,
+        incarnation -> Integer,
+        registered_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    partition_progress (topic, partition) {
+        topic -> Text,
+        partition -> Integer,
+        incarnation -> Integer,
+        first_offset -> BigInt,
+        next_offset -> BigInt,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    dead_letters (id) {
+        id -> BigInt,
+        topic -> Text,
+        partition -> Integer,
+        incarnation -> Integer,
+        offset -> BigInt,
+        key -> Nullable<Binary>,
+        value -> Nullable<Binary>,
+        headers -> Jsonb,
+        timestamp -> Nullable<BigInt>,
+        timestamp_type -> Text,
+        code -> Text,
+        message -> Text,
+        stage -> Text,
+        attempts -> Integer,
+        consumer_id -> Text,
+        failed_at -> Timestamptz,
+        published_at -> Nullable<Timestamptz>,
+        publish_outcome -> Nullable<Text>,
+        publish_error -> Nullable<Text>,
+    }
+}

@@ -1,0 +1,81 @@
+//! What both stores decide alike: whose a store is, and which schema a binary can work with.
+//!
+//! Pure. Each gives the message of a refusal.
+
+use super::{PublishOutcome, StoreIdentity};
+
+/// Why a process of this cluster and group may not use the store; `None` when it may.
+pub(super) fn identity_refused(stored: &StoreIdentity, cluster_id: &str, group: &str) -> Option<String> {
+    if stored.cluster_id == cluster_id && stored.group == group {
+        return None;
+    }
+    Some(format!(
+        "the store holds the offsets of cluster {:?} and group {:?}, but this process reads cluster {cluster_id:?} in group {group:?}, \
+         whose offsets mean something else; name another store.url or store.schema, or the cluster and group it belongs to",
+        stored.cluster_id, stored.group
+    ))
+}
+
+/// The message for a topic that nobody registered.
+pub(super) fn topic_unknown(topic: &str) -> String {
+    format!("topic {topic:?} was never registered, so no partition can be added to it")
+}
+
+/// Judges the schema by the versions that it has and by those that this binary knows. An older one passes where it is about
+/// to be migrated.
+pub(super) fn migration_state(
+    applied: &[String],
+    known: &[(String, String)],
+    may_be_older: bool,
+) -> Result<(), String> {
+    let newer: Vec<&str> = applied
+        .iter()
+        .filter(|version| !known.iter().any(|(known, _)| known == *version))
+        .map(String::as_str)
+        .collect();
+    if !newer.is_empty() {
+        return Err(format!(
+            "the schema is newer than this drover (unknown migrations: {}); run the newer drover, or revert them with it",
+            newer.join(", ")
+        ));
+    }
+    let missing: Vec<&str> =
+        known.iter().filter(|(version, _)| !applied.contains(version)).map(|(_, name)| name.as_str()).collect();
+    if !may_be_older && !missing.is_empty() {
+        return Err(format!("the schema lacks migrations ({}); run `drover migrate`", missing.join(", ")));
+    }
+    Ok(())
+}
+
+impl PublishOutcome {
+    /// The text of `publish_outcome`.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// The text of `publish_error`.
+    pub(super) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Published => None,
+            Self::Refused(reason) => Some(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_schema_of_this_binary_passes() {
+        let known = [("1".to_owned(), "1_a".to_owned()), ("2".to_owned(), "2_b".to_owned())];
+        let versions = |list: &[&str]| list.iter().map(|&v| v.to_owned()).collect::<Vec<_>>();
+        assert!(migration_state(&versions(&["1", "2"]), &known, false).is_ok());
+        assert!(migration_state(&versions(&["1"]), &known, true).is_ok());
+        assert!(migration_state(&versions(&["1"]), &known, false).is_err_and(|message| message.contains("2_b")));
+        assert!(migration_state(&versions(&["1", "2", "3"]), &known, true).is_err_and(|message| message.contains('3')));
+    }
+}

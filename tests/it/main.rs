@@ -1,0 +1,10 @@
+//! What drover does, tested against the real thing. The list of modules is the table of contents.
+#![allow(missing_docs, reason = "tests are named by sentences")]
+#![allow(clippy::unwrap_used, reason = "a missing value is the failure of the test")]
+
+mod support;
+
+mod store_contract;
+mod store_migrations;
+mod store_postgres;
+mod store_sqlite;
