@@ -7,4 +7,5 @@ pub mod offsets;
 pub mod producer;
 #[cfg(test)]
 pub(crate) mod test_support;
+pub mod topic_info;
 pub mod topics;
