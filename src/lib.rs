@@ -3,6 +3,13 @@
 //!
 //! The modules, in reading order:
 
+pub mod actors;
+pub mod board;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod domain;
 pub mod kafka;
+pub mod metrics;
+pub mod processor;
+pub mod store;

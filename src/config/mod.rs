@@ -4,6 +4,27 @@
 //! hand each part its own slice. All problems of a configuration are reported together. Durations are
 //! [`std::time::Duration`], sizes are bytes unless the name says otherwise.
 
+mod error;
+mod file;
+pub mod forbidden;
+pub mod keys;
+mod load;
+mod raw;
+mod reader;
+mod rules;
+pub mod table;
+pub mod units;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Problem, Source};
+pub use file::ConfigFile;
+pub use load::{Inputs, Resolution, Setting, load, resolve};
+pub use raw::{Override, RawValue};
+pub use validate::Needs;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,8 +58,8 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// The brokers, topics and group that are read.
-#[derive(Debug, Clone, PartialEq)]
+/// The brokers, topics and group that are read. [`std::fmt::Debug`] hides secret librdkafka properties.
+#[derive(Clone, PartialEq)]
 pub struct KafkaConfig {
     /// `host:port` list, comma separated (`kafka.brokers`, `KAFKA_BOOTSTRAP_SERVERS`).
     pub brokers: String,
@@ -62,6 +83,28 @@ pub struct KafkaConfig {
     pub consumer: BTreeMap<String, String>,
     /// Further librdkafka properties of producers.
     pub producer: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hidden = |properties: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+            let hide = |name: &str, value: &str| if forbidden::is_secret(name) { "***".into() } else { value.into() };
+            properties.iter().map(|(name, value)| (name.clone(), hide(name, value))).collect()
+        };
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("topics", &self.topics)
+            .field("group", &self.group)
+            .field("start_from", &self.start_from)
+            .field("create_topics", &self.create_topics)
+            .field("partitions", &self.partitions)
+            .field("replication", &self.replication)
+            .field("protocol", &self.protocol)
+            .field("session_timeout", &self.session_timeout)
+            .field("consumer", &hidden(&self.consumer))
+            .field("producer", &hidden(&self.producer))
+            .finish()
+    }
 }
 
 /// Where reading starts in a topic that was never seen.
@@ -292,19 +335,34 @@ pub enum LogFormat {
     Json,
 }
 
-/// The URL with its password replaced by `***`.
+/// The URL with its password replaced by `***`, in the user part and in the parameters. Of a text that has the form of
+/// no URL of a store nothing is shown, because a password may stand anywhere in it.
 #[must_use]
 pub fn hide_password(url: &str) -> String {
-    // The last '@' ends the user part also when the password holds an unescaped one.
-    let Some(scheme_end) = url.find("://").map(|at| at + 3) else {
+    if url.is_empty() || (url.starts_with("sqlite:") && !url.contains('@')) {
         return url.to_owned();
-    };
-    let authority_end = url[scheme_end..].find(['/', '?']).map_or(url.len(), |at| scheme_end + at);
-    let Some(at) = url[scheme_end..authority_end].rfind('@').map(|at| scheme_end + at) else {
-        return url.to_owned();
-    };
-    match url[scheme_end..at].find(':') {
-        Some(colon) => format!("{}***{}", &url[..=scheme_end + colon], &url[at..]),
-        None => url.to_owned(),
     }
+    let Some(user) = url.find("://").map(|at| at + 3) else {
+        return "***".into();
+    };
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    // The last '@' ends the user part also when the password holds an unescaped '@', '/' or '?'.
+    let Some((base, query)) = (match (base.rfind('@'), query.contains('@')) {
+        (_, true) => None,
+        (Some(at), false) if at >= user => match base[user..at].find(':') {
+            Some(colon) => Some((format!("{}***{}", &base[..=user + colon], &base[at..]), query)),
+            None => Some((base.to_owned(), query)),
+        },
+        (_, false) => Some((base.to_owned(), query)),
+    }) else {
+        return format!("{}***", &url[..user]);
+    };
+    if query.is_empty() {
+        return base;
+    }
+    let hidden = query.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    });
+    format!("{base}?{}", hidden.collect::<Vec<_>>().join("&"))
 }

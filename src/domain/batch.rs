@@ -89,6 +89,7 @@ pub struct Rollup {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Batch {
+    consumer_id: String,
     rows: Vec<u8>,
     metas: Vec<RowMeta>,
     arena: Vec<u8>,
@@ -100,6 +101,18 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// An empty batch of a consumer.
+    #[must_use]
+    pub fn new(consumer_id: &str) -> Self {
+        Self { consumer_id: consumer_id.to_owned(), ..Self::default() }
+    }
+
+    /// The consumer that filled it.
+    #[must_use]
+    pub fn consumer_id(&self) -> &str {
+        &self.consumer_id
+    }
+
     /// The slot of a partition, opened at `from` if the batch has none yet.
     pub fn slot(&mut self, topic: &str, partition: i32, incarnation: i32, from: i64) -> u16 {
         if let Some(at) = self.advances.iter().position(|a| a.partition == partition && a.topic == topic) {

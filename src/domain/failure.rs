@@ -175,6 +175,23 @@ pub enum FailureClass {
     Unknown,
 }
 
+impl FailureClass {
+    /// The name used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Split => "row",
+            Self::RetryBatch => "retry",
+            Self::Breaker => "breaker",
+            Self::Fenced => "fenced",
+            Self::RowDiffers => "row_differs",
+            Self::Configuration => "configuration",
+            Self::Bug => "bug",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// SQLSTATE that drover's own function raises when the compare-and-swap of a position fails.
 pub const SQLSTATE_FENCED: &str = "DR001";
 /// SQLSTATE that drover's own function raises when a stored row differs from the record read again.

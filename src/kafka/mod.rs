@@ -3,8 +3,12 @@
 pub mod client;
 pub mod embedded;
 pub mod error;
+pub mod group_consumer;
+pub mod lookup;
+pub mod native;
 pub mod offsets;
 pub mod producer;
+pub mod rebalance;
 #[cfg(test)]
 pub(crate) mod test_support;
 pub mod topic_info;

@@ -1,0 +1,397 @@
+//! The consumer: one logical member of the group, from librdkafka to the writers.
+//!
+//! Owns a librdkafka consumer, the positions of its partitions and its lanes, in one task. Takes records while its lanes
+//! have room, sends a batch as soon as a writer is free, moves positions by the receipts, and answers rebalances with
+//! positions from the store. Nothing here blocks polling: what waits (the store, the cluster, a processor) is a future of
+//! its own. When it fails, the guard closes the client in the background and its successor starts from the store.
+
+mod intake;
+mod lanes;
+mod owned;
+mod receipts;
+mod revoke;
+pub mod start;
+
+use self::intake::{Intake, Taken};
+use self::lanes::{LaneLimits, Lanes};
+use self::owned::Owned;
+use self::start::{Start, Starts};
+use super::breaker::Breaker;
+use super::db_writer::{WriteReply, WriterPool};
+use super::exit::ExitError;
+use super::lifecycle::{Control, Task, TaskActor};
+use super::memory::MemoryBudget;
+use super::metrics::EndOffsets;
+use crate::board::Board;
+use crate::config::KafkaConfig;
+use crate::domain::event::Mapping;
+use crate::domain::record::RawRecord as _;
+use crate::domain::status::{ChildState, ConsumerStatus};
+use crate::kafka::client::ClientIds;
+use crate::kafka::error::{KafkaError, KafkaErrorKind};
+use crate::kafka::group_consumer::{GroupConsumer, KafkaRecord, Records};
+use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
+use crate::metrics::Metrics;
+use crate::processor::Processor;
+use crate::store::StoreError;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The actor of a consumer.
+pub type ConsumerActor = TaskActor<ConsumerTask>;
+
+/// Records taken in one go before receipts, rebalances and orders are looked at again.
+const BURST: usize = 256;
+/// How often status, metrics and the hint are looked after.
+const TICK: Duration = Duration::from_millis(250);
+/// A lane that is full for longer than this has its partitions paused, so that polling can go on. A pause throws away what
+/// was fetched ahead, so ordinary back-pressure must not cause one.
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
+/// How long a consumer whose group gave it nothing counts as starting; a member without partitions hears nothing more.
+const IDLE_MEMBER_AFTER: Duration = Duration::from_secs(10);
+/// How often the topics' ids are compared with those stored.
+const IDENTITY_CHECK: Duration = Duration::from_secs(60);
+/// Pause after an error of the client, which otherwise reports hundreds a second while no broker answers.
+const ERROR_PAUSE: Duration = Duration::from_millis(100);
+/// How long closing the client may take before it is left to the background.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a consumer is made of.
+#[derive(Clone)]
+pub struct ConsumerTask {
+    /// Its id.
+    pub id: String,
+    /// `group.instance.id`; `None` is dynamic membership.
+    pub instance_id: Option<String>,
+    /// Brokers, topics and group.
+    pub kafka: Arc<KafkaConfig>,
+    /// Most bytes of one fetch.
+    pub fetch_bytes: usize,
+    /// Lanes.
+    pub lanes: usize,
+    /// Bounds of a batch.
+    pub batch_rows: usize,
+    /// Bounds of a batch.
+    pub batch_bytes: usize,
+    /// Minimum age of a batch.
+    pub min_batch_age: Duration,
+    /// Largest record.
+    pub record_bytes: usize,
+    /// Mappings by topic.
+    pub mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
+    /// Where reading starts.
+    pub starts: Starts,
+    /// The writers.
+    pub pool: WriterPool,
+    /// The byte budget of the process.
+    pub budget: Arc<MemoryBudget>,
+    /// The breaker in front of the store.
+    pub breaker: Arc<Breaker>,
+    /// Woken when dead letters were stored.
+    pub dead_letters: Arc<Notify>,
+    /// The optional step between decoding and storing.
+    pub processor: Option<Arc<dyn Processor>>,
+    /// Ends of the partitions, as the metrics actor samples them.
+    pub ends: Arc<EndOffsets>,
+    /// Live state.
+    pub board: Arc<Board>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Give up a static place at the stop.
+    pub leave: bool,
+}
+
+impl Task for ConsumerTask {
+    async fn run(self, control: Control) -> Result<(), ExitError> {
+        let ids = ClientIds { consumer_id: &self.id, group_instance_id: self.instance_id.as_deref() };
+        let consumer = GroupConsumer::join(&self.kafka, &ids, self.fetch_bytes)
+            .map_err(|error| ExitError::error(error.to_string()))?;
+        let worked = Work::new(&self, &consumer, &control).run().await;
+        let left = worked?;
+        if !consumer.close(self.leave, CLOSE_TIMEOUT).await {
+            tracing::warn!(consumer_id = %self.id, "closing the consumer goes on in the background");
+        }
+        match left {
+            None => Ok(()),
+            Some(what) => Err(ExitError::error(what)),
+        }
+    }
+}
+
+/// What the consumer waits for beside records, receipts and rebalances.
+enum Answer {
+    /// A writer answered for a lane, or died.
+    Written(usize, Option<Box<WriteReply>>),
+    /// Starts of partitions that the group assigned.
+    Assigned(Vec<Start>),
+    /// Positions of partitions that were reset.
+    Reset(Vec<Start>),
+    /// Partitions looked at because the client reported an offset outside the log, or because it is time.
+    Checked(Vec<Start>),
+}
+
+struct Work<'c> {
+    task: &'c ConsumerTask,
+    consumer: &'c GroupConsumer,
+    control: &'c Control,
+    intake: Intake,
+    lanes: Lanes,
+    owned: Owned,
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    rebalances: VecDeque<RebalanceEvent>,
+    /// An assign waits for positions.
+    assigning: bool,
+    revoking: Option<revoke::Revoking>,
+    /// Partitions whose position must be taken from the store as soon as their lane is not in flight.
+    resets: Vec<TopicPartition>,
+    checking: bool,
+    /// The client reported an offset outside the log and fetches no more until it is told where to.
+    seek_after_check: bool,
+    joined: bool,
+    started: Instant,
+    blocked_since: Option<Instant>,
+    stopping: Option<Instant>,
+    hint: receipts::Hint,
+    next_identity_check: Instant,
+    status: ConsumerStatus,
+}
+
+impl<'c> Work<'c> {
+    fn new(task: &'c ConsumerTask, consumer: &'c GroupConsumer, control: &'c Control) -> Self {
+        let limits = LaneLimits { rows: task.batch_rows, bytes: task.batch_bytes, min_age: task.min_batch_age };
+        let now = Instant::now();
+        // Counters of a consumer go on over its restarts.
+        let status = task.board.consumers().into_iter().find(|status| status.id == task.id);
+        Self {
+            task,
+            consumer,
+            control,
+            intake: Intake::new(&task.id, task.record_bytes, task.processor.clone()),
+            lanes: Lanes::new(&task.id, task.lanes, limits, Arc::clone(&task.budget)),
+            owned: Owned::default(),
+            answers: FuturesUnordered::new(),
+            rebalances: VecDeque::new(),
+            assigning: false,
+            revoking: None,
+            resets: Vec::new(),
+            checking: false,
+            seek_after_check: false,
+            joined: false,
+            started: now,
+            blocked_since: None,
+            stopping: None,
+            hint: receipts::Hint::new(now),
+            next_identity_check: now + IDENTITY_CHECK,
+            status: status.unwrap_or_else(|| ConsumerStatus { id: task.id.clone(), ..ConsumerStatus::default() }),
+        }
+    }
+
+    /// Works until the stop; gives back what was left, if anything was.
+    async fn run(mut self) -> Result<Option<String>, ExitError> {
+        let mut records = self.consumer.records();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.control.progress();
+            self.advance_rebalance()?;
+            self.start_resets();
+            if let Some(deadline) = self.stopping {
+                if self.is_drained() {
+                    self.finish(&mut records).await;
+                    return Ok(None);
+                }
+                if Instant::now() >= deadline {
+                    let left = self.lanes.unstored();
+                    self.finish(&mut records).await;
+                    return Ok(Some(format!(
+                        "{left} records or batches were read but not stored within shutdown.grace; they are read again at the next start"
+                    )));
+                }
+            }
+            let blocked = self.is_blocked();
+            let pause_at = self.blocked_since.map(|since| since + PAUSE_AFTER);
+            let ready = self.lanes.ready(Instant::now(), self.stopping.is_some() || self.revoking.is_some());
+            let ready_at = self.lanes.next_ready().filter(|_| ready.is_none() && !self.task.min_batch_age.is_zero());
+            tokio::select! {
+                biased;
+                deadline = self.control.drain_requested(), if self.stopping.is_none() => self.stop(deadline),
+                event = self.consumer.rebalance() => self.rebalances.push_back(event),
+                Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.answered(answer)?,
+                slot = self.task.pool.slot(), if ready.is_some() => {
+                    if let Some(lane) = ready {
+                        self.send(lane, slot);
+                    }
+                }
+                done = self.intake.next_processed(), if self.intake.is_processing() => {
+                    self.intake.add_processed(done, &mut self.owned, &mut self.lanes);
+                }
+                _ = tick.tick() => self.tick(),
+                () = sleep_until(pause_at), if pause_at.is_some() => self.pause_full_lanes()?,
+                () = sleep_until(ready_at), if ready_at.is_some() => {}
+                record = records.next(), if !blocked => self.take_burst(record, &mut records).await?,
+            }
+        }
+    }
+
+    /// Takes a record and those that are fetched already.
+    async fn take_burst(
+        &mut self,
+        first: Result<KafkaRecord<'c>, KafkaError>,
+        records: &mut Records<'c>,
+    ) -> Result<(), ExitError> {
+        let mut next = first;
+        for _ in 0..BURST {
+            match next {
+                Ok(record) => self.take(&record)?,
+                Err(error) => return self.client_error(&error).await,
+            }
+            if self.is_blocked() {
+                break;
+            }
+            match records.next_fetched() {
+                Some(fetched) => next = fetched,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: &KafkaRecord<'c>) -> Result<(), ExitError> {
+        if self.stopping.is_some() {
+            return Ok(());
+        }
+        if let Taken::LookAgain(id, offset) = self.intake.take(record, &mut self.owned, &mut self.lanes) {
+            tracing::info!(
+                consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, expected = offset,
+                delivered = record.offset(), "the first record lies behind its position; reading once more to confirm the gap"
+            );
+            self.seek(&id, offset)?;
+        }
+        Ok(())
+    }
+
+    fn seek(&self, id: &TopicPartition, offset: i64) -> Result<(), ExitError> {
+        // Waits for librdkafka's own thread, not for a broker.
+        tokio::task::block_in_place(|| self.consumer.seek(&id.topic, id.partition, offset)).map_err(failed)
+    }
+
+    /// An error between records: most pass by themselves.
+    async fn client_error(&mut self, error: &KafkaError) -> Result<(), ExitError> {
+        match error.kind() {
+            KafkaErrorKind::Fenced => return Err(ExitError::fenced(error.to_string())),
+            KafkaErrorKind::Configuration | KafkaErrorKind::Unauthorized | KafkaErrorKind::Authentication => {
+                return Err(ExitError::error(error.to_string()));
+            }
+            KafkaErrorKind::OffsetOutOfRange => {
+                self.seek_after_check = true;
+                self.check_positions();
+            }
+            _ => tracing::debug!(consumer_id = %self.task.id, error = %error, "reading was interrupted"),
+        }
+        tokio::time::sleep(ERROR_PAUSE).await;
+        Ok(())
+    }
+
+    /// Whether a lane that is not paused is full: then the next record might have no place.
+    fn is_blocked(&mut self) -> bool {
+        let full = !self.intake.has_room()
+            || self.owned.iter().any(|partition| {
+                partition.stop.is_none() && !self.lanes.has_room(partition.lane) && !self.lanes_paused(partition.lane)
+            });
+        if full && self.stopping.is_none() {
+            self.blocked_since.get_or_insert_with(Instant::now);
+            true
+        } else {
+            self.blocked_since = None;
+            false
+        }
+    }
+
+    fn lanes_paused(&self, lane: usize) -> bool {
+        self.lanes.iter().nth(lane).is_some_and(|lane| lane.paused)
+    }
+
+    fn pause_full_lanes(&mut self) -> Result<(), ExitError> {
+        // While the processor is full, every partition waits for it.
+        let all = !self.intake.has_room();
+        for lane in 0..self.lanes.count() {
+            if (all || !self.lanes.has_room(lane)) && !self.lanes.at(lane).paused {
+                self.lanes.at(lane).paused = true;
+                let partitions = self.readable(lane);
+                self.task.metrics.partition_pauses.with_label_values(&[&self.task.id]).inc_by(partitions.len() as u64);
+                self.consumer.pause(&partitions).map_err(failed)?;
+            }
+        }
+        self.blocked_since = None;
+        Ok(())
+    }
+
+    fn resume_lanes_with_room(&mut self) -> Result<(), ExitError> {
+        for lane in 0..self.lanes.count() {
+            if self.lanes.at(lane).paused
+                && self.lanes.has_room(lane)
+                && self.intake.has_room()
+                && self.stopping.is_none()
+            {
+                self.lanes.at(lane).paused = false;
+                self.consumer.resume(&self.readable(lane)).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The partitions of a lane that are read.
+    fn readable(&self, lane: usize) -> Vec<TopicPartition> {
+        let read = self.owned.iter().filter(|partition| partition.lane == lane && partition.stop.is_none());
+        read.map(|partition| partition.id.clone()).collect()
+    }
+
+    fn stop(&mut self, deadline: Instant) {
+        // The client must still leave within the time that the supervisor gives.
+        let margin = Duration::from_secs(1).min((deadline - Instant::now()) / 4);
+        self.stopping = Some(deadline - margin);
+        let all: Vec<TopicPartition> = self.owned.iter().map(|partition| partition.id.clone()).collect();
+        if let Err(error) = self.consumer.pause(&all) {
+            tracing::debug!(error = %error, "partitions could not be paused for the stop");
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        !self.intake.is_processing()
+            && self.lanes.iter().all(|lane| lane.in_flight.is_none() && lane.filling.is_empty())
+    }
+
+    /// What the world is to see of this consumer.
+    fn state(&self) -> ChildState {
+        if self.assigning || self.revoking.is_some() {
+            ChildState::Rebalancing
+        } else if self.task.breaker.is_open() {
+            ChildState::Paused
+        } else if self.joined {
+            ChildState::Running
+        } else {
+            ChildState::Starting
+        }
+    }
+}
+
+fn failed(error: KafkaError) -> ExitError {
+    ExitError::error(error.to_string())
+}
+
+fn store_failed(error: &StoreError) -> ExitError {
+    ExitError::error(error.message.clone())
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

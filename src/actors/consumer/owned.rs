@@ -1,0 +1,114 @@
+//! The partitions that a consumer owns: where each is read, where it is stored, and what keeps it from being read on.
+//!
+//! Bounded by the assignment. Looked up once per record, so the last answer is tried first: records of a partition come in
+//! runs.
+
+use crate::domain::event::Mapping;
+use crate::domain::offsets::ReadPosition;
+use crate::domain::status::PartitionStop;
+use crate::kafka::rebalance::TopicPartition;
+use prometheus::IntCounter;
+use std::sync::Arc;
+
+/// One owned partition.
+pub struct OwnedPartition {
+    /// Which.
+    pub id: TopicPartition,
+    /// Incarnation of its topic.
+    pub incarnation: i32,
+    /// Where it is read; `None` while the position has to be taken from the store, and for a stopped partition: records
+    /// without an expected offset are dropped, they will be read again.
+    pub read: Option<ReadPosition>,
+    /// The position in the store, as this owner believes.
+    pub stored: i64,
+    /// The position that batches under way lead to: where the next batch begins.
+    pub queued: i64,
+    /// The lane of its batches.
+    pub lane: usize,
+    /// Why it is not read on.
+    pub stop: Option<PartitionStop>,
+    /// Moves with every reset, so that what was begun before is known as stale.
+    pub epoch: u64,
+    /// It is being given up: nothing new is taken.
+    pub revoking: bool,
+    /// Records of it that are being processed.
+    pub processing: usize,
+    /// Which fields fill the columns.
+    pub mapping: Arc<Mapping>,
+    /// Metrics of its topic.
+    pub counters: Arc<TopicCounters>,
+    /// Records taken since the metrics were fed.
+    pub taken: u64,
+    /// Bytes taken since the metrics were fed.
+    pub taken_bytes: u64,
+    /// Duplicates skipped since the metrics were fed.
+    pub duplicates: u64,
+}
+
+/// The counters of a consumer and a topic, looked up once.
+pub struct TopicCounters {
+    /// Records taken.
+    pub consumed: IntCounter,
+    /// Bytes taken.
+    pub consumed_bytes: IntCounter,
+    /// Rows stored.
+    pub stored: IntCounter,
+    /// Records stored already.
+    pub duplicates: IntCounter,
+    /// Dead letters.
+    pub dead_lettered: IntCounter,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Owned {
+    list: Vec<OwnedPartition>,
+    last: usize,
+}
+
+impl Owned {
+    /// The place of a partition.
+    pub fn place(&mut self, topic: &str, partition: i32) -> Option<usize> {
+        let is = |owned: &OwnedPartition| owned.id.partition == partition && owned.id.topic == topic;
+        if self.list.get(self.last).is_some_and(is) {
+            return Some(self.last);
+        }
+        let place = self.list.iter().position(is)?;
+        self.last = place;
+        Some(place)
+    }
+
+    /// The partition at a place that [`Owned::place`] gave.
+    pub fn at(&mut self, place: usize) -> &mut OwnedPartition {
+        &mut self.list[place]
+    }
+
+    /// A partition by its name.
+    pub fn get(&mut self, id: &TopicPartition) -> Option<&mut OwnedPartition> {
+        let place = self.place(&id.topic, id.partition)?;
+        Some(&mut self.list[place])
+    }
+
+    /// Takes a partition over, in place of what was known of it.
+    pub fn insert(&mut self, partition: OwnedPartition) {
+        self.remove(&partition.id);
+        self.list.push(partition);
+    }
+
+    /// Forgets a partition.
+    pub fn remove(&mut self, id: &TopicPartition) -> Option<OwnedPartition> {
+        let place = self.place(&id.topic, id.partition)?;
+        self.last = 0;
+        Some(self.list.swap_remove(place))
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &OwnedPartition> {
+        self.list.iter()
+    }
+
+    /// The lane with the fewest partitions.
+    pub fn emptiest_lane(&self, lanes: usize) -> usize {
+        (0..lanes).min_by_key(|&lane| self.list.iter().filter(|owned| owned.lane == lane).count()).unwrap_or(0)
+    }
+}

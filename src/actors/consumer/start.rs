@@ -1,0 +1,313 @@
+//! Where reading starts: the store's position for each partition, or why there is none.
+//!
+//! Asks the cluster and the store, decides by [`judge`], and registers what is new. A topic that was never seen is
+//! registered with the start of all its partitions in one transaction; a partition that was added later starts at its
+//! beginning. Errors are the caller's to wait out: nothing is assumed while somebody does not answer.
+
+use crate::config::StartFrom;
+use crate::domain::failure::StopCode;
+use crate::kafka::error::{KafkaError, KafkaErrorKind};
+use crate::kafka::lookup::{Committed, Lookup};
+use crate::kafka::rebalance::TopicPartition;
+use crate::store::{Store, StoreError, TopicProgress};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the metadata of a committed offset begins with when drover committed it; the store's id follows.
+pub const HINT_PREFIX: &str = "drover:";
+
+/// Where one partition is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Which.
+    pub id: TopicPartition,
+    /// Incarnation of its topic.
+    pub incarnation: i32,
+    /// The next offset.
+    pub next_offset: i64,
+    /// Why it is not read on.
+    pub stop: Option<(StopCode, String)>,
+    /// Kafka's oldest offset, where it was asked.
+    pub beginning: Option<i64>,
+}
+
+/// Why no answer could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The cluster.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What decides where reading starts.
+#[derive(Clone)]
+pub struct Starts {
+    /// Questions to the cluster.
+    pub lookup: Arc<Lookup>,
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Where a topic that nobody knows starts.
+    pub start_from: StartFrom,
+    /// Id of this store.
+    pub store_id: String,
+}
+
+impl Starts {
+    /// The starts of these partitions.
+    ///
+    /// # Errors
+    /// The cluster or the store does not answer; ask again.
+    pub async fn of(&self, partitions: &[TopicPartition]) -> Result<Vec<Start>, StartError> {
+        let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for id in partitions {
+            by_topic.entry(&id.topic).or_default().push(id.partition);
+        }
+        let mut starts = Vec::with_capacity(partitions.len());
+        for (topic, wanted) in by_topic {
+            starts.extend(self.of_topic(topic, &wanted).await?);
+        }
+        Ok(starts)
+    }
+
+    async fn of_topic(&self, topic: &str, wanted: &[i32]) -> Result<Vec<Start>, StartError> {
+        let name = topic.to_owned();
+        let Some(described) = self.ask(move |lookup| lookup.topic(&name)).await? else {
+            let doing = format!("taking positions of topic \"{topic}\"");
+            return Err(KafkaError::new(KafkaErrorKind::UnknownTopic, doing, "the topic does not exist").into());
+        };
+        let ids = |partitions: &[i32]| -> Vec<TopicPartition> {
+            partitions.iter().map(|&partition| TopicPartition { topic: topic.to_owned(), partition }).collect()
+        };
+        let (all, asked) = (ids(&described.partitions), ids(wanted));
+        let committed = self.ask(move |lookup| lookup.committed(&all)).await?;
+        let known = match self.store.topic(topic).await? {
+            Some(known) => known,
+            None => {
+                if let Some(lost) = lost_position(&committed) {
+                    return Ok(asked
+                        .into_iter()
+                        .map(|id| Start {
+                            id,
+                            incarnation: 1,
+                            next_offset: 0,
+                            stop: Some(lost.clone()),
+                            beginning: None,
+                        })
+                        .collect());
+                }
+                let starts = self.first_starts(ids(&described.partitions), &committed).await?;
+                let known = self.store.register_topic(topic, described.topic_id.as_deref(), &starts).await?;
+                tracing::info!(topic, partitions = starts.len(), "registered the start of a topic");
+                known
+            }
+        };
+        let known = self.with_new_partitions(topic, known, &described.partitions).await?;
+        let (for_begin, for_end) = (asked.clone(), asked.clone());
+        let beginnings = self.ask(move |lookup| lookup.beginnings(&for_begin)).await?;
+        let ends = self.ask(move |lookup| lookup.ends(&for_end)).await?;
+        Ok(asked
+            .into_iter()
+            .map(|id| {
+                let bounds = (beginnings.get(&id).copied(), ends.get(&id).copied());
+                self.warn_of_foreign_hint(&id, &known, committed.get(&id));
+                judge(id, &known, described.topic_id.as_deref(), bounds)
+            })
+            .collect())
+    }
+
+    async fn first_starts(
+        &self,
+        partitions: Vec<TopicPartition>,
+        committed: &BTreeMap<TopicPartition, Committed>,
+    ) -> Result<BTreeMap<i32, i64>, StartError> {
+        let start_from = self.start_from;
+        let asked = partitions.clone();
+        let otherwise = self
+            .ask(move |lookup| match start_from {
+                StartFrom::Earliest => lookup.beginnings(&asked),
+                StartFrom::Latest => lookup.ends(&asked),
+                StartFrom::Time(ms) => lookup.at_time(&asked, ms),
+            })
+            .await?;
+        let starts: Result<BTreeMap<i32, i64>, KafkaError> = partitions
+            .iter()
+            .map(|id| {
+                let offset = committed.get(id).map(|committed| committed.offset).or(otherwise.get(id).copied());
+                offset.map(|offset| (id.partition, offset)).ok_or_else(|| no_offset(id))
+            })
+            .collect();
+        Ok(starts?)
+    }
+
+    async fn with_new_partitions(
+        &self,
+        topic: &str,
+        known: TopicProgress,
+        described: &[i32],
+    ) -> Result<TopicProgress, StartError> {
+        let added: Vec<TopicPartition> = described
+            .iter()
+            .filter(|partition| !known.partitions.contains_key(partition))
+            .map(|&partition| TopicPartition { topic: topic.to_owned(), partition })
+            .collect();
+        if added.is_empty() {
+            return Ok(known);
+        }
+        let asked = added.clone();
+        let beginnings = self.ask(move |lookup| lookup.beginnings(&asked)).await?;
+        let starts: Result<BTreeMap<i32, i64>, KafkaError> = added
+            .iter()
+            .map(|id| beginnings.get(id).map(|&offset| (id.partition, offset)).ok_or_else(|| no_offset(id)))
+            .collect();
+        tracing::info!(topic, partitions = added.len(), "registered partitions that were added to a topic");
+        Ok(self.store.add_partitions(topic, &starts?).await?)
+    }
+
+    fn warn_of_foreign_hint(&self, id: &TopicPartition, known: &TopicProgress, committed: Option<&Committed>) {
+        let (Some(progress), Some(committed)) = (known.partitions.get(&id.partition), committed) else {
+            return;
+        };
+        let ours = committed.metadata == format!("{HINT_PREFIX}{}", self.store_id);
+        // A hint of our own that lies behind is ordinary; any other difference is somebody's doing, and the store wins.
+        if committed.offset > progress.next_offset || (!ours && committed.offset != progress.next_offset) {
+            tracing::warn!(
+                topic = %id.topic, partition = id.partition, committed = committed.offset, stored = progress.next_offset,
+                "the group's committed offset differs from the stored position; the stored position is used"
+            );
+        }
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Lookup) -> Result<T, KafkaError> + Send + 'static,
+    ) -> Result<T, KafkaError> {
+        let lookup = Arc::clone(&self.lookup);
+        match tokio::task::spawn_blocking(move || question(&lookup)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                Err(KafkaError::new(KafkaErrorKind::Canceled, "asking the cluster", "the question was not finished"))
+            }
+        }
+    }
+}
+
+fn no_offset(id: &TopicPartition) -> KafkaError {
+    let doing = format!("reading the start of partition {} of topic \"{}\"", id.partition, id.topic);
+    KafkaError::new(KafkaErrorKind::Unavailable, doing, "the broker gave no offset")
+}
+
+/// An offset that drover committed is no start for a store that does not know the topic: what lies below it was stored
+/// somewhere else, or is lost with a dropped database.
+fn lost_position(committed: &BTreeMap<TopicPartition, Committed>) -> Option<(StopCode, String)> {
+    let (id, hint) = committed.iter().find(|(_, committed)| committed.metadata.starts_with(HINT_PREFIX))?;
+    Some((
+        StopCode::PositionLost,
+        format!(
+            "the group has the position {} of topic \"{}\" partition {} from a drover store ({}), but this store does not know \
+             the topic: its database was dropped or another one is used. Restore that database; or, to store the topic \
+             again from kafka.start_from on, delete the group's offsets (kafka-consumer-groups --delete-offsets) while \
+             drover is stopped",
+            hint.offset, id.topic, id.partition, hint.metadata
+        ),
+    ))
+}
+
+/// Where a partition of a known topic is read from, or why it is not.
+fn judge(
+    id: TopicPartition,
+    known: &TopicProgress,
+    topic_id: Option<&str>,
+    bounds: (Option<i64>, Option<i64>),
+) -> Start {
+    let (next_offset, incarnation) =
+        known.partitions.get(&id.partition).map_or((0, known.incarnation), |p| (p.next_offset, p.incarnation));
+    let recreated = matches!((known.topic_id.as_deref(), topic_id), (Some(stored), Some(now)) if stored != now);
+    let stop = if recreated {
+        Some((
+            StopCode::TopicRecreated,
+            format!(
+                "topic \"{}\" was deleted and created again: its id is {}, the store knows {}. Offsets mean other records \
+                 now, so nothing is read",
+                id.topic,
+                topic_id.unwrap_or("unknown"),
+                known.topic_id.as_deref().unwrap_or("unknown")
+            ),
+        ))
+    } else {
+        out_of_bounds(&id, next_offset, bounds)
+    };
+    Start { id, incarnation, next_offset, stop, beginning: bounds.0 }
+}
+
+/// Whether a position lies outside what Kafka has.
+pub fn out_of_bounds(
+    id: &TopicPartition,
+    next_offset: i64,
+    bounds: (Option<i64>, Option<i64>),
+) -> Option<(StopCode, String)> {
+    match bounds {
+        (Some(beginning), _) if next_offset < beginning => Some((
+            StopCode::PositionExpired,
+            format!(
+                "topic \"{}\" partition {}: the stored position is {next_offset}, but Kafka's oldest record is {beginning}: \
+                 retention removed {} offsets before they were read",
+                id.topic,
+                id.partition,
+                beginning - next_offset
+            ),
+        )),
+        (_, Some(end)) if next_offset > end => Some((
+            StopCode::PositionAhead,
+            format!(
+                "topic \"{}\" partition {}: the stored position is {next_offset}, but the log ends at {end}: it was truncated",
+                id.topic, id.partition
+            ),
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Progress;
+
+    fn known(topic_id: Option<&str>, next_offset: i64) -> TopicProgress {
+        let progress = Progress { incarnation: 1, first_offset: 0, next_offset };
+        TopicProgress {
+            topic_id: topic_id.map(Into::into),
+            incarnation: 1,
+            partitions: BTreeMap::from([(0, progress)]),
+        }
+    }
+
+    fn stop_of(known: &TopicProgress, topic_id: Option<&str>, bounds: (i64, i64)) -> Option<StopCode> {
+        let id = TopicPartition { topic: "t".into(), partition: 0 };
+        judge(id, known, topic_id, (Some(bounds.0), Some(bounds.1))).stop.map(|(code, _)| code)
+    }
+
+    #[test]
+    fn a_recreated_topic_is_known_by_its_id_and_not_by_its_end() {
+        assert_eq!(stop_of(&known(Some("a"), 100), Some("b"), (0, 150)), Some(StopCode::TopicRecreated));
+        assert_eq!(stop_of(&known(Some("a"), 100), Some("a"), (0, 150)), None);
+        assert_eq!(stop_of(&known(None, 100), Some("a"), (0, 150)), None, "an old broker had no ids");
+    }
+
+    #[test]
+    fn positions_outside_the_log_stop() {
+        assert_eq!(stop_of(&known(None, 100), None, (101, 150)), Some(StopCode::PositionExpired));
+        assert_eq!(stop_of(&known(None, 151), None, (0, 150)), Some(StopCode::PositionAhead));
+        assert_eq!(stop_of(&known(None, 150), None, (150, 150)), None);
+    }
+
+    #[test]
+    fn an_offset_of_drovers_own_is_no_start_for_a_store_without_one() {
+        let id = TopicPartition { topic: "t".into(), partition: 0 };
+        let hint = |metadata: &str| BTreeMap::from([(id.clone(), Committed { offset: 5, metadata: metadata.into() })]);
+        assert_eq!(lost_position(&hint("drover:abc")).map(|(code, _)| code), Some(StopCode::PositionLost));
+        assert_eq!(lost_position(&hint("")), None, "another program's position is a start");
+    }
+}

@@ -1,0 +1,230 @@
+//! The writers of the pool: each runs one batch transaction at a time on its own connection.
+//!
+//! The queue belongs to [`WriterPool`] and outlives every writer; a batch is sent only against a free slot, of which there
+//! are as many as writers, so it never holds more batches than that. A writer that dies drops the batch in its hand, and
+//! the consumer, whose reply never comes, takes its positions from the store again. What an error means is decided by its
+//! class (`domain/failure.rs`); an outage is waited out here, with the breaker open, however long it lasts.
+
+use super::breaker::Breaker;
+use super::exit::ExitError;
+use super::lifecycle::{Control, Task, TaskActor};
+use crate::domain::batch::Batch;
+use crate::domain::failure::{DeadLetterCode, FailureClass, Rejection};
+use crate::metrics::Metrics;
+use crate::store::row::key_and_value;
+use crate::store::{Receipt, Resolution, Store, StoreError, StoreWriter, WriteError};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+
+/// The actor of a writer.
+pub type DbWriterActor = TaskActor<DbWriterTask>;
+
+/// A batch on its way to a writer.
+pub struct WriteBatch {
+    batch: Batch,
+    reply: oneshot::Sender<WriteReply>,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// What became of a batch; the batch comes back so that its buffers are used again.
+pub struct WriteReply {
+    /// The batch, with rows that the database refused moved to its dead letters.
+    pub batch: Batch,
+    /// What became of it.
+    pub result: Result<Receipt, StoreError>,
+}
+
+/// The right to send one batch.
+pub struct WriterSlot(OwnedSemaphorePermit);
+
+/// The way to the writers, whichever of them live.
+#[derive(Clone)]
+pub struct WriterPool {
+    queue: async_channel::Sender<WriteBatch>,
+    jobs: async_channel::Receiver<WriteBatch>,
+    slots: Arc<Semaphore>,
+    writers: usize,
+}
+
+impl WriterPool {
+    /// The queue of `writers` writers.
+    #[must_use]
+    pub fn new(writers: usize) -> Self {
+        let (queue, jobs) = async_channel::bounded(writers);
+        Self { queue, jobs, slots: Arc::new(Semaphore::new(writers)), writers }
+    }
+
+    /// Waits for a writer that is free. Cancel safe.
+    pub async fn slot(&self) -> WriterSlot {
+        let permit = Arc::clone(&self.slots).acquire_owned().await;
+        WriterSlot(permit.expect("the semaphore is never closed"))
+    }
+
+    /// Sends a batch. The receiver fails when the writer died with the batch in its hand: its outcome is then unknown.
+    pub fn send(&self, batch: Batch, slot: WriterSlot) -> oneshot::Receiver<WriteReply> {
+        let (reply, answer) = oneshot::channel();
+        if self.queue.try_send(WriteBatch { batch, reply, _slot: slot.0 }).is_err() {
+            // As many slots as places: only a closed queue refuses, and it lives as long as the pool.
+            tracing::error!("the queue of the writers refused a batch against a free slot");
+        }
+        answer
+    }
+
+    /// Batches that are being written or wait for a writer, and how many may.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        (self.writers - self.slots.available_permits(), self.writers)
+    }
+}
+
+/// What a writer is made of.
+pub struct DbWriterTask {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Where batches come from.
+    pub pool: WriterPool,
+    /// Opened and closed by what the store answers.
+    pub breaker: Arc<Breaker>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// First and longest delay between probes.
+    pub probe: (Duration, Duration),
+}
+
+impl Task for DbWriterTask {
+    async fn run(self, control: Control) -> Result<(), ExitError> {
+        let mut writer = self.store.writer(control.id());
+        control.set_state(crate::domain::status::ChildState::Running);
+        loop {
+            control.progress();
+            let job = tokio::select! {
+                biased;
+                job = self.pool.jobs.recv() => job,
+                _ = control.drain_requested() => return Ok(()),
+            };
+            let Ok(WriteBatch { mut batch, reply, _slot }) = job else {
+                return Ok(());
+            };
+            let result = self.store_batch(&mut *writer, &mut batch, &control).await;
+            // A consumer that is gone takes its positions from the store; nobody waits for this answer.
+            let _ = reply.send(WriteReply { batch, result });
+        }
+    }
+}
+
+impl DbWriterTask {
+    async fn store_batch(
+        &self,
+        writer: &mut dyn StoreWriter,
+        batch: &mut Batch,
+        control: &Control,
+    ) -> Result<Receipt, StoreError> {
+        loop {
+            control.progress();
+            let started = Instant::now();
+            let written = writer.write(batch).await;
+            let observe = |outcome: &str| {
+                self.metrics
+                    .store_transaction_duration_seconds
+                    .with_label_values(&[outcome])
+                    .observe(started.elapsed().as_secs_f64());
+            };
+            match written {
+                Ok(receipt) => {
+                    observe("stored");
+                    self.stored(batch);
+                    return Ok(receipt);
+                }
+                Err(WriteError::Row { index, code, message }) => {
+                    observe("error");
+                    self.count_error(FailureClass::Split);
+                    let rejection = Rejection::new(DeadLetterCode::Database(code), message);
+                    batch.refuse(index, rejection, key_and_value);
+                }
+                Err(WriteError::Store(error)) => {
+                    observe(if error.class == FailureClass::Fenced { "fenced" } else { "error" });
+                    self.count_error(error.class);
+                    if !waits(error.class) {
+                        return Err(error);
+                    }
+                    match self.wait_for_outcome(writer, batch, error, control).await? {
+                        Resolution::Committed => {
+                            self.stored(batch);
+                            return Ok(Receipt {
+                                rows: batch.metas().len() as u64,
+                                duplicates: 0,
+                                dead_letters: batch.dead_letters().len() as u64,
+                            });
+                        }
+                        Resolution::NotCommitted => {
+                            self.metrics.message_retries.with_label_values(&[batch.consumer_id(), "store"]).inc();
+                        }
+                        Resolution::Moved => {
+                            return Err(StoreError {
+                                class: FailureClass::Fenced,
+                                code: None,
+                                message: "another owner moved a position while the store was away".into(),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the store tells what became of the batch. Only that makes it safe to write it again.
+    async fn wait_for_outcome(
+        &self,
+        writer: &mut dyn StoreWriter,
+        batch: &Batch,
+        first: StoreError,
+        control: &Control,
+    ) -> Result<Resolution, StoreError> {
+        let mut error = first;
+        let mut delay = self.probe.0;
+        loop {
+            if error.class != FailureClass::RetryBatch {
+                self.breaker.open(&error, delay);
+            }
+            tracing::warn!(
+                writer = control.id(), consumer_id = batch.consumer_id(), class = ?error.class,
+                delay_ms = delay.as_millis() as u64, error = %error.message, "a batch waits for the store"
+            );
+            control.progress();
+            // Half of the delay is random, so that the writers of many replicas do not probe together.
+            tokio::time::sleep(delay.mul_f64(rand::random_range(0.5..1.0))).await;
+            control.progress();
+            match writer.recover(batch).await {
+                Ok(resolution) => {
+                    self.breaker.close();
+                    return Ok(resolution);
+                }
+                Err(again) => {
+                    self.count_error(again.class);
+                    if !waits(again.class) {
+                        return Err(again);
+                    }
+                    error = again;
+                    delay = (delay * 2).min(self.probe.1);
+                }
+            }
+        }
+    }
+
+    fn stored(&self, batch: &Batch) {
+        self.breaker.close();
+        self.metrics.store_batch_rows.observe(batch.len() as f64);
+        self.metrics.store_batch_bytes.observe(batch.bytes() as f64);
+    }
+
+    fn count_error(&self, class: FailureClass) {
+        self.metrics.store_errors.with_label_values(&[class.as_str()]).inc();
+    }
+}
+
+/// Whether an error is waited out: the batch is kept and tried again once its outcome is known.
+fn waits(class: FailureClass) -> bool {
+    matches!(class, FailureClass::RetryBatch | FailureClass::Breaker | FailureClass::Unknown)
+}

@@ -1,0 +1,246 @@
+//! The dead-letter actor: publishes dead letters from their table to the dead-letter topics, after the commit.
+//!
+//! An outbox: the table holds each dead letter exactly once, the topic at least once, with a stable id in a header. One
+//! process of the group publishes at a time. A broker that does not answer, or a missing topic, stops nothing: rows wait in
+//! the table and are counted. What a broker will never take (too large) is marked and passed. Memory is bounded by
+//! [`BATCH_BYTES`] as far as the sizes of the last rows tell those of the next.
+
+use super::exit::ExitError;
+use super::lifecycle::{Control, Task, TaskActor};
+use crate::domain::record::{PackedHeaders, TimestampType};
+use crate::domain::status::ChildState;
+use crate::kafka::error::{KafkaError, KafkaErrorKind};
+use crate::kafka::lookup::Lookup;
+use crate::kafka::producer::{EventProducer, Outgoing};
+use crate::metrics::Metrics;
+use crate::store::{Outbox, PublishOutcome, Store, StoreError, StoredDeadLetter};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The actor that publishes.
+pub type DeadLetterActor = TaskActor<DeadLetterTask>;
+
+/// Dead letters that are read and sent together, at most.
+const BATCH: u32 = 500;
+/// Dead letters that are read while their size is not known yet.
+const FIRST_BATCH: u32 = 16;
+/// Bytes that are read and sent together, about.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How often the table is looked at without a call: another process may have stored dead letters.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// First and longest delay after a failure.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// What the dead-letter actor is made of.
+pub struct DeadLetterTask {
+    /// The table.
+    pub store: Arc<dyn Store>,
+    /// The producer.
+    pub producer: Arc<EventProducer>,
+    /// Tells how many partitions a dead-letter topic has.
+    pub lookup: Arc<Lookup>,
+    /// Name of the dead-letter topic; `{topic}` stands for the source topic.
+    pub topic: String,
+    /// The group, for a header.
+    pub group: String,
+    /// Woken when dead letters were stored here.
+    pub stored: Arc<Notify>,
+    /// Metrics.
+    pub metrics: Metrics,
+}
+
+impl Task for DeadLetterTask {
+    async fn run(self, control: Control) -> Result<(), ExitError> {
+        control.set_state(ChildState::Running);
+        let mut outbox: Option<Box<dyn Outbox>> = None;
+        let mut partitions = BTreeMap::new();
+        let mut limit = FIRST_BATCH;
+        let mut delay = RETRY.0;
+        loop {
+            control.progress();
+            let wait = match self.publish_some(&mut outbox, &mut partitions, &mut limit).await {
+                Ok(Published::Some) => {
+                    delay = RETRY.0;
+                    continue;
+                }
+                Ok(Published::Nothing) => LOOK_EVERY,
+                Err(reason) => {
+                    tracing::warn!(reason = %reason, delay_ms = delay.as_millis() as u64, "dead letters wait to be published");
+                    // The right may be gone with the connection: it is taken anew.
+                    outbox = None;
+                    let wait = delay;
+                    delay = (delay * 2).min(RETRY.1);
+                    wait
+                }
+            };
+            if control.draining().is_some() {
+                // What could not be published waits in the table for the next start.
+                return Ok(());
+            }
+            tokio::select! {
+                _ = control.drain_requested() => {}
+                () = self.stored.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+}
+
+enum Published {
+    Some,
+    Nothing,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Waits {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+}
+
+impl DeadLetterTask {
+    async fn publish_some(
+        &self,
+        outbox: &mut Option<Box<dyn Outbox>>,
+        partitions: &mut BTreeMap<String, i32>,
+        limit: &mut u32,
+    ) -> Result<Published, Waits> {
+        if outbox.is_none() {
+            *outbox = self.store.outbox().await?;
+        }
+        let Some(outbox) = outbox.as_mut() else {
+            return Ok(Published::Nothing);
+        };
+        let letters = outbox.pending(*limit).await?;
+        if letters.is_empty() {
+            return Ok(Published::Nothing);
+        }
+        *limit = next_limit(&letters);
+        for letter in &letters {
+            let topic = self.topic_of(&letter.record.topic);
+            if !partitions.contains_key(&topic) {
+                let count = self.partitions_of(&topic).await?;
+                partitions.insert(topic, count);
+            }
+        }
+        let partitions = &*partitions;
+        let sent = futures::future::join_all(letters.iter().map(|letter| self.send(letter, partitions))).await;
+        let mut answers = Vec::with_capacity(sent.len());
+        let mut failure = None;
+        for (letter, answer) in letters.iter().zip(sent) {
+            let topic = self.topic_of(&letter.record.topic);
+            let outcome = match answer {
+                Ok(()) => "published",
+                Err(error) if is_final(error.kind()) => {
+                    tracing::error!(
+                        topic, source = %letter.record.topic, partition = letter.record.partition, offset = letter.record.offset,
+                        error = %error, "the broker will never take this dead letter; it stays in the table"
+                    );
+                    answers.push((letter.id, PublishOutcome::Refused(error.to_string())));
+                    "refused"
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    "error"
+                }
+            };
+            if outcome == "published" {
+                answers.push((letter.id, PublishOutcome::Published));
+            }
+            self.metrics.dead_letters_published.with_label_values(&[topic.as_str(), outcome]).inc();
+        }
+        if !answers.is_empty() {
+            outbox.mark(&answers).await?;
+        }
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(Published::Some),
+        }
+    }
+
+    fn topic_of(&self, source: &str) -> String {
+        self.topic.replace("{topic}", source)
+    }
+
+    async fn partitions_of(&self, topic: &str) -> Result<i32, KafkaError> {
+        let (lookup, name) = (Arc::clone(&self.lookup), topic.to_owned());
+        let doing = || format!("publishing dead letters to topic \"{topic}\"");
+        let described = tokio::task::spawn_blocking(move || lookup.topic(&name))
+            .await
+            .map_err(|_| KafkaError::new(KafkaErrorKind::Canceled, doing(), "the question was not finished"))??;
+        match described {
+            Some(described) => Ok(i32::try_from(described.partitions.len()).unwrap_or(i32::MAX)),
+            None => Err(KafkaError::new(KafkaErrorKind::UnknownTopic, doing(), "the topic does not exist")),
+        }
+    }
+
+    async fn send(&self, letter: &StoredDeadLetter, partitions: &BTreeMap<String, i32>) -> Result<(), KafkaError> {
+        let record = &letter.record;
+        let topic = self.topic_of(&record.topic);
+        let headers = headers(letter, &self.group);
+        let same = partitions.get(&topic).is_some_and(|&count| record.partition < count).then_some(record.partition);
+        let outgoing = Outgoing {
+            topic: &topic,
+            partition: same,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: &headers,
+            timestamp_ms: (record.timestamp.kind != TimestampType::NotAvailable).then_some(record.timestamp.ms),
+        };
+        self.producer.send_record(outgoing).await.map(|_| ())
+    }
+}
+
+/// Whether the broker will never take the record.
+fn is_final(kind: KafkaErrorKind) -> bool {
+    matches!(kind, KafkaErrorKind::TooLarge | KafkaErrorKind::Invalid)
+}
+
+fn next_limit(letters: &[StoredDeadLetter]) -> u32 {
+    let size = |letter: &StoredDeadLetter| {
+        letter.record.key.as_ref().map_or(0, Vec::len)
+            + letter.record.value.as_ref().map_or(0, Vec::len)
+            + letter.record.headers.packed_len()
+    };
+    let average = letters.iter().map(size).sum::<usize>() / letters.len().max(1);
+    u32::try_from(BATCH_BYTES / average.max(1)).unwrap_or(BATCH).clamp(1, BATCH)
+}
+
+/// The headers of a published dead letter: those of the record, then Spring Kafka's with its encodings (numbers are
+/// big-endian; names and encodings from Spring's KafkaHeaders and DeadLetterPublishingRecoverer), then readable ones.
+#[must_use]
+pub fn headers(letter: &StoredDeadLetter, group: &str) -> PackedHeaders {
+    let record = &letter.record;
+    let mut headers = record.headers.clone();
+    let failed_at = chrono::DateTime::from_timestamp_millis(letter.failed_at_ms).unwrap_or_default().to_rfc3339();
+    let id = format!("{}/{}/{}/{}", record.topic, record.partition, letter.incarnation, record.offset);
+    let (partition, offset, attempts) =
+        (record.partition.to_string(), record.offset.to_string(), letter.attempts.to_string());
+    let list: [(&str, &[u8]); 18] = [
+        ("kafka_dlt-original-topic", record.topic.as_bytes()),
+        ("kafka_dlt-original-partition", &record.partition.to_be_bytes()),
+        ("kafka_dlt-original-offset", &record.offset.to_be_bytes()),
+        ("kafka_dlt-original-timestamp", &record.timestamp.ms.to_be_bytes()),
+        ("kafka_dlt-original-timestamp-type", record.timestamp.kind.as_str().as_bytes()),
+        ("kafka_dlt-original-consumer-group", group.as_bytes()),
+        ("kafka_dlt-exception-fqcn", letter.code.as_bytes()),
+        ("kafka_dlt-exception-message", letter.message.as_bytes()),
+        ("drover_dead_letter_id", id.as_bytes()),
+        ("drover_code", letter.code.as_bytes()),
+        ("drover_message", letter.message.as_bytes()),
+        ("drover_stage", letter.stage.as_bytes()),
+        ("drover_attempts", attempts.as_bytes()),
+        ("drover_consumer_id", letter.consumer_id.as_bytes()),
+        ("drover_failed_at", failed_at.as_bytes()),
+        ("drover_original_topic", record.topic.as_bytes()),
+        ("drover_original_partition", partition.as_bytes()),
+        ("drover_original_offset", offset.as_bytes()),
+    ];
+    for (name, value) in list {
+        headers.push(name.as_bytes(), Some(value));
+    }
+    headers
+}

@@ -1,0 +1,139 @@
+//! The metrics actor: samples what nobody counts by itself, once a second.
+//!
+//! Ends of the owned partitions (lag, also of paused ones), depth of queues, the byte budget, whether the store answers,
+//! dead letters that wait. The hot path never sends to it; what it learns it leaves where others read it. When it fails
+//! only these samples stand still.
+
+use super::breaker::Breaker;
+use super::db_writer::WriterPool;
+use super::exit::ExitError;
+use super::lifecycle::{Control, Task, TaskActor};
+use super::memory::MemoryBudget;
+use crate::board::Board;
+use crate::domain::status::ChildState;
+use crate::kafka::lookup::Lookup;
+use crate::kafka::rebalance::TopicPartition;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+/// The actor that samples.
+pub type MetricsActor = TaskActor<MetricsTask>;
+
+/// Time between two samples: lag on the page is at most that old, and a sample costs about a millisecond.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long the store may take to answer a look; longer counts as no answer.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Ends of partitions (last stable offsets) as they were sampled last. Bounded by the partitions that this process owns.
+#[derive(Debug, Default)]
+pub struct EndOffsets(RwLock<BTreeMap<TopicPartition, i64>>);
+
+impl EndOffsets {
+    /// The end of a partition, once it was sampled.
+    #[must_use]
+    pub fn of(&self, id: &TopicPartition) -> Option<i64> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+    }
+
+    fn replace(&self, ends: BTreeMap<TopicPartition, i64>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ends;
+    }
+}
+
+/// What the metrics actor is made of.
+pub struct MetricsTask {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Questions to the cluster.
+    pub lookup: Arc<Lookup>,
+    /// The writers' queue.
+    pub pool: WriterPool,
+    /// The byte budget.
+    pub budget: Arc<MemoryBudget>,
+    /// Opened when the store does not answer an idle process either.
+    pub breaker: Arc<Breaker>,
+    /// Where ends are left.
+    pub ends: Arc<EndOffsets>,
+    /// Live state.
+    pub board: Arc<Board>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Publish dead letters at all: otherwise none waits.
+    pub publishes: bool,
+}
+
+impl Task for MetricsTask {
+    async fn run(self, control: Control) -> Result<(), ExitError> {
+        control.set_state(ChildState::Running);
+        let mut tick = tokio::time::interval(INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = control.drain_requested() => return Ok(()),
+                _ = tick.tick() => {}
+            }
+            control.progress();
+            self.board.beat();
+            self.sample_queues();
+            tokio::join!(self.sample_ends(), self.sample_store());
+        }
+    }
+}
+
+impl MetricsTask {
+    fn sample_queues(&self) {
+        let count = |items: usize| i64::try_from(items).unwrap_or(i64::MAX);
+        let (depth, capacity) = self.pool.depth();
+        self.metrics.queue_depth.with_label_values(&["writers"]).set(count(depth));
+        self.metrics.queue_capacity.with_label_values(&["writers"]).set(count(capacity));
+        self.metrics.memory_reserved_bytes.set(count(self.budget.reserved()));
+        self.metrics.memory_limit_bytes.set(count(self.budget.limit()));
+        for child in self.board.children().iter() {
+            if child.kind == crate::domain::status::ChildKind::Consumer {
+                self.metrics.set_consumer_state(&child.id, child.state.as_str());
+            }
+        }
+    }
+
+    async fn sample_ends(&self) {
+        let partitions: Vec<TopicPartition> = self
+            .board
+            .consumers()
+            .into_iter()
+            .flat_map(|consumer| consumer.partitions)
+            .map(|partition| TopicPartition { topic: partition.topic, partition: partition.partition })
+            .collect();
+        if partitions.is_empty() {
+            return;
+        }
+        let lookup = Arc::clone(&self.lookup);
+        match tokio::task::spawn_blocking(move || lookup.ends(&partitions)).await {
+            Ok(Ok(ends)) => self.ends.replace(ends),
+            // An unknown lag is no lag of zero: the last figures go, and with them the series of the page.
+            Ok(Err(error)) => {
+                tracing::debug!(error = %error, "ends of partitions could not be sampled");
+                self.ends.replace(BTreeMap::new());
+            }
+            Err(error) => tracing::debug!(error = %error, "sampling was not finished"),
+        }
+    }
+
+    async fn sample_store(&self) {
+        match tokio::time::timeout(STORE_TIMEOUT, self.store.ping()).await {
+            Ok(Ok(())) => self.breaker.close(),
+            Ok(Err(error)) => self.breaker.open(&error, INTERVAL),
+            // A store that is merely slow closes no work down: the writers' own deadlines judge it.
+            Err(_) => tracing::warn!(timeout = ?STORE_TIMEOUT, "the store did not answer a look in time"),
+        }
+        if !self.publishes {
+            return;
+        }
+        if let Ok(Ok(waiting)) = tokio::time::timeout(STORE_TIMEOUT, self.store.unpublished()).await {
+            self.metrics.dead_letter_backlog_messages.set(waiting);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The commands, one file each. All printing to standard output happens here.
+
+pub mod config;

@@ -1,0 +1,300 @@
+//! A member of the consumer group: delivers records and rebalances, and does what it is told with partitions.
+//!
+//! Owns one librdkafka consumer, whose fetch queues are bounded in `client.rs`. Decides nothing: positions come from the
+//! caller. Dropping it never blocks and never leaves a rebalance without an answer; [`GroupConsumer::close`] does the same
+//! and waits.
+
+use super::client::{ClientIds, consumer_client_config};
+use super::error::{KafkaError, KafkaResult, kind_of};
+use super::native;
+use super::rebalance::{GroupContext, RebalanceEvent, TopicPartition};
+use crate::config::KafkaConfig;
+use crate::domain::record::{RawRecord, RecordTimestamp, TimestampType};
+use futures::{FutureExt as _, StreamExt as _};
+use rdkafka::Message as _;
+use rdkafka::consumer::{CommitMode, Consumer as _, RebalanceProtocol, StreamConsumer};
+use rdkafka::error::KafkaError as NativeError;
+use rdkafka::message::{BorrowedMessage, Timestamp};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long a seek may take to reach the partition's fetcher; it is local, a broker is not asked.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub struct GroupConsumer {
+    /// `None` only while dropping.
+    inner: Option<Arc<StreamConsumer<GroupContext>>>,
+    is_static: bool,
+    name: String,
+}
+
+/// Offset commits that brokers answered since the consumer was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommitCounts {
+    /// Answered well.
+    pub ok: u64,
+    /// Refused.
+    pub failed: u64,
+}
+
+impl GroupConsumer {
+    /// Makes the client and subscribes; the group is joined by reading.
+    ///
+    /// # Errors
+    /// A property that librdkafka does not take.
+    pub fn join(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_bytes: usize) -> KafkaResult<Self> {
+        let doing = || format!("making consumer \"{}\"", ids.consumer_id);
+        let native_error = |error: NativeError| KafkaError::native(doing(), &error);
+        let config = consumer_client_config(kafka, ids, fetch_bytes);
+        let inner: StreamConsumer<GroupContext> =
+            config.create_with_context(GroupContext::new(ids.consumer_id)).map_err(native_error)?;
+        let consumer = Self {
+            inner: Some(Arc::new(inner)),
+            is_static: ids.group_instance_id.is_some(),
+            name: ids.consumer_id.to_owned(),
+        };
+        let topics: Vec<&str> = kafka.topics.iter().map(String::as_str).collect();
+        consumer.client().subscribe(&topics).map_err(native_error)?;
+        Ok(consumer)
+    }
+
+    fn client(&self) -> &StreamConsumer<GroupContext> {
+        self.inner.as_ref().expect("the client is taken only by drop")
+    }
+
+    fn error(&self, what: &str, error: &NativeError) -> KafkaError {
+        KafkaError::native(format!("{what} for consumer \"{}\"", self.name), error)
+            .because(self.client().context().last_error())
+    }
+
+    /// The records, as one endless stream; make it once.
+    #[must_use]
+    pub fn records(&self) -> Records<'_> {
+        Records { consumer: self, stream: self.client().stream() }
+    }
+
+    /// The next rebalance that waits for an answer. Cancel safe.
+    pub async fn rebalance(&self) -> RebalanceEvent {
+        loop {
+            if let Some(event) = self.client().context().next_event() {
+                return event;
+            }
+            self.client().context().noted.notified().await;
+        }
+    }
+
+    fn cooperative(&self) -> bool {
+        matches!(self.client().rebalance_protocol(), RebalanceProtocol::Cooperative)
+    }
+
+    /// Answers an assign: reading goes on at the offsets given.
+    ///
+    /// # Errors
+    /// librdkafka refuses, for example because the partitions were lost meanwhile.
+    pub fn assign(&self, partitions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
+        let list = offsets_list(partitions);
+        let client = self.client();
+        if self.cooperative() { client.incremental_assign(&list) } else { client.assign(&list) }
+            .map_err(|error| self.error("assigning partitions", &error))
+    }
+
+    /// Answers a revoke.
+    ///
+    /// # Errors
+    /// librdkafka refuses, for example because the partitions were lost meanwhile.
+    pub fn unassign(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
+        let client = self.client();
+        if self.cooperative() { client.incremental_unassign(&partitions_list(partitions)) } else { client.unassign() }
+            .map_err(|error| self.error("giving up partitions", &error))
+    }
+
+    /// Stops fetching these; what was fetched ahead is thrown away.
+    ///
+    /// # Errors
+    /// A partition is not assigned.
+    pub fn pause(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
+        self.client().pause(&partitions_list(partitions)).map_err(|error| self.error("pausing partitions", &error))
+    }
+
+    /// Fetches these again.
+    ///
+    /// # Errors
+    /// A partition is not assigned.
+    pub fn resume(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
+        self.client().resume(&partitions_list(partitions)).map_err(|error| self.error("resuming partitions", &error))
+    }
+
+    /// Reads a partition on from `offset`; what was fetched ahead is thrown away. Waits for the partition's fetcher, so it
+    /// must run where blocking is allowed.
+    ///
+    /// # Errors
+    /// The partition is not assigned.
+    pub fn seek(&self, topic: &str, partition: i32, offset: i64) -> KafkaResult<()> {
+        self.client()
+            .seek(topic, partition, Offset::Offset(offset), SEEK_TIMEOUT)
+            .map_err(|error| self.error("seeking", &error))
+    }
+
+    /// Where the client reads next in each assigned partition, past records that it does not deliver; partitions without a
+    /// position are left out.
+    ///
+    /// # Errors
+    /// librdkafka refuses.
+    pub fn positions(&self) -> KafkaResult<Vec<(TopicPartition, i64)>> {
+        let list = self.client().position().map_err(|error| self.error("reading positions", &error))?;
+        Ok(list
+            .elements()
+            .iter()
+            .filter_map(|element| match element.offset() {
+                Offset::Offset(offset) => {
+                    Some((TopicPartition { topic: element.topic().to_owned(), partition: element.partition() }, offset))
+                }
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Sends the hint for lag tools to Kafka, without waiting for the answer; `metadata` tells whose offsets they are.
+    ///
+    /// # Errors
+    /// librdkafka refuses to send it.
+    pub fn commit_hint(&self, positions: &[(TopicPartition, i64)], metadata: &str) -> KafkaResult<()> {
+        let list = offsets_list(positions);
+        for (partition, _) in positions {
+            if let Some(mut element) = list.find_partition(&partition.topic, partition.partition) {
+                element.set_metadata(metadata);
+            }
+        }
+        self.client().commit(&list, CommitMode::Async).map_err(|error| self.error("committing offsets", &error))
+    }
+
+    /// Commits that were answered so far.
+    #[must_use]
+    pub fn commits(&self) -> CommitCounts {
+        let context = self.client().context();
+        CommitCounts {
+            ok: context.commits_ok.load(Ordering::Relaxed),
+            failed: context.commits_failed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Leaves and closes, at most `timeout` long. A static member keeps its place unless `leave` is set. Gives back whether
+    /// it was finished in time; if not, closing goes on in the background.
+    pub async fn close(mut self, leave: bool, timeout: Duration) -> bool {
+        let Some(client) = self.inner.take() else {
+            return true;
+        };
+        client.context().closing.store(true, Ordering::Release);
+        let unsubscribe = leave && self.is_static;
+        let closed = tokio::task::spawn_blocking(move || {
+            if unsubscribe {
+                // In the classic protocol only this gives a static place up.
+                client.unsubscribe();
+            }
+            drop(client);
+        });
+        tokio::time::timeout(timeout, closed).await.is_ok()
+    }
+}
+
+impl Drop for GroupConsumer {
+    fn drop(&mut self) {
+        let Some(client) = self.inner.take() else {
+            return;
+        };
+        // Dropping polls until the group has let go: the callback must answer alone, and this thread must not wait.
+        client.context().closing.store(true, Ordering::Release);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(client))),
+            Err(_) => drop(client),
+        }
+    }
+}
+
+/// The records of a group member.
+pub struct Records<'c> {
+    consumer: &'c GroupConsumer,
+    stream: rdkafka::consumer::MessageStream<'c, GroupContext>,
+}
+
+impl<'c> Records<'c> {
+    /// The next record. Cancel safe. Polling it is what keeps the membership and serves callbacks, also while all
+    /// partitions are paused.
+    ///
+    /// # Errors
+    /// What the group or a broker reports; reading may go on unless the kind is fenced or configuration.
+    pub async fn next(&mut self) -> KafkaResult<KafkaRecord<'c>> {
+        let message = self.stream.next().await.expect("the stream is endless");
+        self.convert(message)
+    }
+
+    /// The next record if it was fetched already.
+    pub fn next_fetched(&mut self) -> Option<KafkaResult<KafkaRecord<'c>>> {
+        let message = self.stream.next().now_or_never()?.expect("the stream is endless");
+        Some(self.convert(message))
+    }
+
+    fn convert(&self, message: Result<BorrowedMessage<'c>, NativeError>) -> KafkaResult<KafkaRecord<'c>> {
+        match message {
+            Ok(message) => Ok(KafkaRecord(message)),
+            Err(error) => {
+                tracing::debug!(kind = kind_of(&error).as_str(), error = %error, "reading was interrupted");
+                Err(self.consumer.error("reading", &error))
+            }
+        }
+    }
+}
+
+/// A record that librdkafka holds.
+pub struct KafkaRecord<'c>(BorrowedMessage<'c>);
+
+impl RawRecord for KafkaRecord<'_> {
+    fn topic(&self) -> &str {
+        self.0.topic()
+    }
+    fn partition(&self) -> i32 {
+        self.0.partition()
+    }
+    fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+    fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+    fn value(&self) -> Option<&[u8]> {
+        self.0.payload()
+    }
+    fn timestamp(&self) -> RecordTimestamp {
+        match self.0.timestamp() {
+            Timestamp::NotAvailable => RecordTimestamp::default(),
+            Timestamp::CreateTime(ms) => RecordTimestamp { ms, kind: TimestampType::CreateTime },
+            Timestamp::LogAppendTime(ms) => RecordTimestamp { ms, kind: TimestampType::LogAppendTime },
+        }
+    }
+    fn for_each_header(&self, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
+        native::for_each_header(&self.0, visit);
+    }
+}
+
+fn partitions_list(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    list
+}
+
+fn offsets_list(partitions: &[(TopicPartition, i64)]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (partition, offset) in partitions {
+        let mut element = list.add_partition(&partition.topic, partition.partition);
+        if let Err(error) = element.set_offset(Offset::Offset(*offset)) {
+            // Only a negative offset is refused, and positions are never negative.
+            tracing::error!(error = %error, offset, "an offset was refused");
+        }
+    }
+    list
+}

@@ -1,0 +1,175 @@
+//! Questions to the cluster: its id, topics and their ids, offsets at the ends and by time, committed offsets.
+//!
+//! Owns one client that never joins the group. Every call blocks up to its timeout and belongs in `spawn_blocking`.
+
+use super::client::{LoggingContext, admin_client_config};
+use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
+use super::native;
+use super::offsets::{self, PartitionOffset};
+use super::rebalance::TopicPartition;
+use crate::config::KafkaConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError as NativeError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// See the module.
+pub struct Lookup {
+    client: BaseConsumer<LoggingContext>,
+    timeout: Duration,
+}
+
+/// A topic as the cluster describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Kafka's id of the topic, where the broker has ids.
+    pub topic_id: Option<String>,
+    /// Its partitions.
+    pub partitions: Vec<i32>,
+}
+
+/// An offset that the group committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read, as committed.
+    pub offset: i64,
+    /// Who committed it, if it says so.
+    pub metadata: String,
+}
+
+impl Lookup {
+    /// Makes the client; nothing is asked yet. `timeout` bounds every question.
+    ///
+    /// # Errors
+    /// A property that librdkafka does not take.
+    pub fn new(kafka: &KafkaConfig, timeout: Duration) -> KafkaResult<Self> {
+        let mut config = admin_client_config(kafka, "drover-lookup");
+        // Committed offsets belong to a group; without a subscription the client does not join it.
+        config
+            .set("group.id", &kafka.group)
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false");
+        let client = config
+            .create_with_context(LoggingContext::new("drover-lookup"))
+            .map_err(|error| KafkaError::native("making the client that asks the cluster", &error))?;
+        Ok(Self { client, timeout })
+    }
+
+    fn failed(&self, doing: String, error: &NativeError) -> KafkaError {
+        self.explained(KafkaError::native(doing, error))
+    }
+
+    /// Adds why, where librdkafka said it.
+    fn explained(&self, error: KafkaError) -> KafkaError {
+        // Serves the callbacks, so that the reason of a timeout is known.
+        let _ = self.client.poll(Duration::ZERO);
+        error.because(self.client.context().take_last_error())
+    }
+
+    /// The id of the cluster.
+    ///
+    /// # Errors
+    /// No broker answers in time.
+    pub fn cluster_id(&self) -> KafkaResult<String> {
+        match self.client.client().fetch_cluster_id(self.timeout) {
+            Some(id) => Ok(id),
+            None => match self.client.fetch_metadata(None, self.timeout) {
+                // Redpanda before 23 and old brokers have none; the contract needs a name that stays.
+                Ok(_) => Ok("unnamed".to_owned()),
+                Err(error) => Err(self.failed("asking the cluster for its id".into(), &error)),
+            },
+        }
+    }
+
+    /// A topic's id and partitions; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// No broker answers in time, or the topic may not be described.
+    pub fn topic(&self, topic: &str) -> KafkaResult<Option<TopicDescription>> {
+        let doing = || format!("reading the partitions of topic \"{topic}\"");
+        let metadata =
+            self.client.fetch_metadata(Some(topic), self.timeout).map_err(|error| self.failed(doing(), &error))?;
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(None);
+        };
+        if let Some(code) = found.error() {
+            let error = KafkaError::from_code(doing(), code.into());
+            return if error.kind() == KafkaErrorKind::UnknownTopic { Ok(None) } else { Err(error) };
+        }
+        if found.partitions().is_empty() {
+            return Ok(None);
+        }
+        let partitions = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
+        let topic_id = match native::topic_id(self.client.client(), topic, self.timeout) {
+            Ok(id) => id,
+            Err(error) if error.kind() == KafkaErrorKind::Unsupported => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Some(TopicDescription { topic_id, partitions }))
+    }
+
+    /// The offset after the last record that a reader of committed records gets (the last stable offset).
+    ///
+    /// # Errors
+    /// No broker answers in time, or a partition has no leader.
+    pub fn ends(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
+        self.by_partition(partitions, |asked| offsets::end_offsets(&self.client, asked, self.timeout))
+    }
+
+    /// The offset of the oldest record that Kafka still has.
+    ///
+    /// # Errors
+    /// As [`Lookup::ends`].
+    pub fn beginnings(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
+        self.by_partition(partitions, |asked| offsets::beginning_offsets(&self.client, asked, self.timeout))
+    }
+
+    /// The offset of the first record at or after a time (milliseconds since the epoch); the end where there is none.
+    ///
+    /// # Errors
+    /// As [`Lookup::ends`].
+    pub fn at_time(&self, partitions: &[TopicPartition], ms: i64) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
+        self.by_partition(partitions, |asked| offsets::offsets_at_time(&self.client, asked, ms, self.timeout))
+    }
+
+    fn by_partition(
+        &self,
+        partitions: &[TopicPartition],
+        ask: impl FnOnce(&[(&str, i32)]) -> KafkaResult<Vec<PartitionOffset>>,
+    ) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
+        let asked: Vec<(&str, i32)> = partitions.iter().map(|id| (id.topic.as_str(), id.partition)).collect();
+        let found = ask(&asked).map_err(|error| self.explained(error))?;
+        let offset = |one: PartitionOffset| {
+            let PartitionOffset { topic, partition, offset } = one;
+            offset.map(|offset| (TopicPartition { topic, partition }, offset))
+        };
+        found.into_iter().map(offset).collect()
+    }
+
+    /// What the group committed for these partitions; those without a commit are left out.
+    ///
+    /// # Errors
+    /// The coordinator does not answer in time.
+    pub fn committed(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, Committed>> {
+        let doing = || "reading the offsets that the group committed".to_owned();
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            asked.add_partition(&partition.topic, partition.partition);
+        }
+        let answer =
+            self.client.committed_offsets(asked, self.timeout).map_err(|error| self.failed(doing(), &error))?;
+        let mut found = BTreeMap::new();
+        for element in answer.elements() {
+            element.error().map_err(|error| self.failed(doing(), &error))?;
+            if let Offset::Offset(offset) = element.offset() {
+                found.insert(
+                    TopicPartition { topic: element.topic().to_owned(), partition: element.partition() },
+                    Committed { offset, metadata: element.metadata().to_owned() },
+                );
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,111 @@
+//! The few calls of librdkafka that rdkafka does not offer: topic ids, and headers as bytes.
+//!
+//! The only unsafe code of drover; each block says why it is sound. Owns nothing beyond a call.
+
+use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::message::BorrowedMessage;
+use rdkafka_sys as sys;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr;
+use std::time::Duration;
+
+/// Calls `visit` with name and value of each header of a message. rdkafka's own reader panics on a name that is not UTF-8.
+pub fn for_each_header(message: &BorrowedMessage<'_>, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
+    let mut headers = ptr::null_mut();
+    // SAFETY: the message is alive for this call; librdkafka writes a pointer to headers that the message owns.
+    let found = unsafe { sys::rd_kafka_message_headers(message.ptr().cast_const(), &raw mut headers) };
+    if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || headers.is_null() {
+        return;
+    }
+    for index in 0.. {
+        let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: `headers` belongs to the living message; the out-pointers are valid for writes.
+        let found =
+            unsafe { sys::rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut size) };
+        if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return;
+        }
+        // SAFETY: librdkafka ends names with NUL, and they live as long as the message.
+        let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+        // SAFETY: a value that is not null has `size` bytes that live as long as the message.
+        let value = (!value.is_null()).then(|| unsafe { std::slice::from_raw_parts(value.cast::<u8>(), size) });
+        visit(name, value);
+    }
+}
+
+/// Kafka's id of a topic; `None` where the broker is too old to have ids (before 2.8). Blocks up to `timeout`.
+///
+/// # Errors
+/// The topic does not exist, or no broker answers.
+pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> KafkaResult<Option<String>> {
+    let doing = || format!("reading the id of topic \"{topic}\"");
+    let name = CString::new(topic)
+        .map_err(|_| KafkaError::new(KafkaErrorKind::Invalid, doing(), "the name holds a NUL character"))?;
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let rk = client.native_ptr();
+    let mut names = [name.as_ptr()];
+    // SAFETY: `rk` lives as long as `client`, which is borrowed for the whole call. Everything made here is destroyed by
+    // the guards below, in reverse order, after its last use; the collection copies the name.
+    unsafe {
+        let topics = Owned(sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1), |p| {
+            sys::rd_kafka_TopicCollection_destroy(p);
+        });
+        let options = Owned(
+            sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS),
+            |p| sys::rd_kafka_AdminOptions_destroy(p),
+        );
+        let mut why = [0 as c_char; 128];
+        sys::rd_kafka_AdminOptions_set_request_timeout(options.0, timeout_ms, why.as_mut_ptr(), why.len());
+        let queue = Owned(sys::rd_kafka_queue_new(rk), |p| sys::rd_kafka_queue_destroy(p));
+        sys::rd_kafka_DescribeTopics(rk, topics.0, options.0, queue.0);
+        let event = Owned(sys::rd_kafka_queue_poll(queue.0, timeout_ms), |p| {
+            if !p.is_null() {
+                sys::rd_kafka_event_destroy(p);
+            }
+        });
+        if event.0.is_null() {
+            return Err(KafkaError::new(KafkaErrorKind::Unreachable, doing(), format!("no answer within {timeout:?}")));
+        }
+        let code = sys::rd_kafka_event_error(event.0);
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(KafkaError::from_code(doing(), code.into()));
+        }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
+        let mut count = 0;
+        let descriptions = if result.is_null() {
+            ptr::null_mut()
+        } else {
+            sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count)
+        };
+        if descriptions.is_null() || count != 1 {
+            return Err(KafkaError::new(KafkaErrorKind::Other, doing(), "the answer describes no topic"));
+        }
+        let description = *descriptions;
+        let error = sys::rd_kafka_TopicDescription_error(description);
+        if !error.is_null() {
+            let code = sys::rd_kafka_error_code(error);
+            if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(KafkaError::from_code(doing(), code.into()));
+            }
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(description);
+        if id.is_null()
+            || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)
+        {
+            return Ok(None);
+        }
+        let text = sys::rd_kafka_Uuid_base64str(id);
+        Ok((!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()))
+    }
+}
+
+/// A pointer of librdkafka that is destroyed at the end of its scope.
+struct Owned<T>(*mut T, unsafe fn(*mut T));
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: made by the matching constructor in `topic_id`, destroyed once, here.
+        unsafe { (self.1)(self.0) }
+    }
+}

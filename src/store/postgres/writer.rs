@@ -1,0 +1,420 @@
+//! The batch transaction on PostgreSQL, in two flights: what it opens with, then its rows with all that closes it.
+//!
+//! Owns one connection, made at first use. Compare-and-swap, COPY BINARY, dead letters, gaps and rollups commit together or
+//! not at all. Every answer of the flights is read before the batch counts as stored, because COMMIT answers well also
+//! when the server rolled back. The whole runs against a client-side deadline; past it, or when the connection is lost, the
+//! outcome is unknown and [`StoreWriter::recover`] asks the positions.
+
+use super::connect::{PgSettings, Session, connect_session, error_from};
+use super::statements::{
+    self, BEGIN, COMPARE_STAGE, END_BLOCKERS, END_SESSION, MERGE_STAGE, Positions, Statements, copy_into,
+};
+use crate::domain::batch::{Advance, Batch};
+use crate::domain::failure::FailureClass;
+use crate::store::row::{STREAM_HEADER, STREAM_TRAILER};
+use crate::store::{Receipt, Resolution, StoreError, StoreWriter, WriteError};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::SinkExt as _;
+use futures::future::BoxFuture;
+use std::ops::Range;
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, CopyInSink, Error, Statement};
+
+/// Bytes of one COPY message: large enough that messages cost nothing, small enough that a copy of it is not felt.
+const COPY_CHUNK: usize = 256 * 1024;
+/// How long a session that was told to end may take to be gone.
+const END_SESSION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub struct PgWriter {
+    settings: PgSettings,
+    application_name: String,
+    connection: Option<Connection>,
+    /// The session that was given up and may still run on the server, holding its locks.
+    orphan: Option<Backend>,
+    /// The last error was a lock wait: somebody else holds a position.
+    lock_wait: bool,
+}
+
+struct Connection {
+    session: Session,
+    statements: Statements,
+    backend: Backend,
+}
+
+/// What tells a session of the server from every other, before and after it.
+#[derive(Debug, Clone, Copy)]
+struct Backend {
+    pid: i32,
+    started: DateTime<Utc>,
+}
+
+impl PgWriter {
+    /// A writer that connects at its first use. `name` shows in `pg_stat_activity` as `drover/<name>`.
+    #[must_use]
+    pub fn new(settings: PgSettings, name: &str) -> Self {
+        Self { settings, application_name: format!("drover/{name}"), connection: None, orphan: None, lock_wait: false }
+    }
+
+    async fn connect(&mut self) -> Result<(), StoreError> {
+        if self.connection.as_ref().is_some_and(|connection| connection.session.client.is_closed()) {
+            self.give_up();
+        }
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let what = "preparing a writer's connection";
+        let session = connect_session(&self.settings, &self.application_name).await?;
+        let prepared = async {
+            let row = session
+                .client
+                .query_one("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[])
+                .await?;
+            let backend = Backend { pid: row.try_get(0)?, started: row.try_get(1)? };
+            Ok::<_, Error>((backend, Statements::prepare(&session.client).await?))
+        };
+        let (backend, statements) = tokio::time::timeout(self.settings.transaction_timeout, prepared)
+            .await
+            .map_err(|_| no_answer(what, self.settings.transaction_timeout))?
+            .map_err(|error| error_from(&error, what))?;
+        self.connection = Some(Connection { session, statements, backend });
+        Ok(())
+    }
+
+    /// Closes the connection and remembers its session, which may live on without it.
+    fn give_up(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.orphan = Some(connection.backend);
+        }
+    }
+
+    async fn try_write(&mut self, batch: &Batch) -> Result<Receipt, WriteError> {
+        self.connect().await.map_err(WriteError::Store)?;
+        let connection = self.connection.as_ref().expect("connect() succeeded");
+        let timeout = self.settings.transaction_timeout;
+        let outcome = tokio::time::timeout(timeout, connection.write(batch)).await;
+        let result = outcome.unwrap_or_else(|_| Err(WriteError::Store(no_answer("storing a batch", timeout))));
+        self.lock_wait = matches!(&result, Err(WriteError::Store(error)) if error.code.as_deref() == Some("55P03"));
+        if let Err(WriteError::Store(error)) = &result
+            && error.code.is_none()
+        {
+            // No answer of the server: what runs there is unknown, and only ending it makes it known.
+            self.give_up();
+        }
+        result
+    }
+
+    async fn try_recover(&mut self, batch: &Batch) -> Result<Resolution, StoreError> {
+        self.connect().await?;
+        let connection = self.connection.as_ref().expect("connect() succeeded");
+        let positions = Positions::of(batch);
+        let client = &connection.session.client;
+        let what = "reading the positions of a batch without an answer";
+        let failed = |error: Error| error_from(&error, what);
+        if let Some(orphan) = self.orphan {
+            end_session(client, orphan, &self.application_name).await?;
+            self.orphan = None;
+        }
+        if self.lock_wait {
+            let ended =
+                client.query(END_BLOCKERS, &[&positions.topics, &positions.partitions]).await.map_err(failed)?;
+            if !ended.is_empty() {
+                tracing::warn!(
+                    sessions = ended.len(),
+                    "ended sessions that held the lock on positions of this consumer"
+                );
+            }
+            self.lock_wait = false;
+        }
+        let rows = client
+            .query(&connection.statements.positions, &[&positions.topics, &positions.partitions])
+            .await
+            .map_err(failed)?;
+        let mut stored = std::collections::BTreeMap::new();
+        for row in &rows {
+            let topic: &str = row.try_get(0).map_err(failed)?;
+            let partition: i32 = row.try_get(1).map_err(failed)?;
+            let incarnation: i32 = row.try_get(2).map_err(failed)?;
+            let next: i64 = row.try_get(3).map_err(failed)?;
+            stored.insert((topic, partition, incarnation), next);
+        }
+        let stored_at = |a: &Advance| stored.get(&(a.topic.as_str(), a.partition, a.incarnation)).copied();
+        Ok(if batch.advances().iter().all(|a| stored_at(a) == Some(a.to)) {
+            Resolution::Committed
+        } else if batch.advances().iter().all(|a| stored_at(a) == Some(a.from)) {
+            Resolution::NotCommitted
+        } else {
+            Resolution::Moved
+        })
+    }
+}
+
+impl StoreWriter for PgWriter {
+    fn write<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<Receipt, WriteError>> {
+        Box::pin(self.try_write(batch))
+    }
+
+    fn recover<'a>(&'a mut self, batch: &'a Batch) -> BoxFuture<'a, Result<Resolution, StoreError>> {
+        Box::pin(async move {
+            let timeout = self.settings.transaction_timeout;
+            let outcome = tokio::time::timeout(timeout, self.try_recover(batch)).await;
+            let result = outcome
+                .unwrap_or_else(|_| Err(no_answer("reading the positions of a batch without an answer", timeout)));
+            if result.is_err() {
+                self.give_up();
+            }
+            result
+        })
+    }
+}
+
+fn no_answer(what: &str, timeout: Duration) -> StoreError {
+    StoreError {
+        class: FailureClass::RetryBatch,
+        code: None,
+        message: format!("{what}: no answer within {timeout:?} (store.transaction_timeout)"),
+    }
+}
+
+/// Ends a session of our own on the server and waits until it is gone, so that it cannot commit afterwards.
+async fn end_session(client: &Client, backend: Backend, application_name: &str) -> Result<(), StoreError> {
+    let what = "ending a lost session of drover's own";
+    let deadline = tokio::time::Instant::now() + END_SESSION_TIMEOUT;
+    loop {
+        let alive = client
+            .query(END_SESSION, &[&backend.pid, &backend.started, &application_name])
+            .await
+            .map_err(|error| error_from(&error, what))?;
+        if alive.is_empty() {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(StoreError {
+                class: FailureClass::RetryBatch,
+                code: None,
+                message: format!("{what}: pid {} is still there after {END_SESSION_TIMEOUT:?}", backend.pid),
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl Connection {
+    async fn write(&self, batch: &Batch) -> Result<Receipt, WriteError> {
+        match self.write_directly(batch).await {
+            Err(Flight::Rows(error)) if is_own_key(&error) => self.write_staged(batch).await,
+            Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error).await),
+            Err(Flight::Other(error)) => Err(WriteError::Store(other_error(&error))),
+            Ok(receipt) => Ok(receipt),
+        }
+    }
+
+    /// The ordinary way. Each flight is queued at once and answered in order; an error in one statement makes the server
+    /// refuse those behind it, so the COMMIT at the end of the queue rolls back.
+    async fn write_directly(&self, batch: &Batch) -> Result<Receipt, Flight> {
+        let client = &self.session.client;
+        let positions = Positions::of(batch);
+        let swap_parameters = positions.parameters();
+        let has_rows = !batch.metas().is_empty();
+        let (begun, swapped, sink) = futures::join!(
+            client.batch_execute(BEGIN),
+            client.query_one(&self.statements.compare_and_swap, &swap_parameters),
+            async { if has_rows { client.copy_in(&self.statements.copy).await.map(Some) } else { Ok(None) } },
+        );
+        let opened = begun.and(swapped.map(|_| ())).and(sink).map_err(Flight::Other);
+        let sink = match opened {
+            Ok(sink) => sink,
+            Err(error) => {
+                self.roll_back().await;
+                return Err(error);
+            }
+        };
+        let (copied, letters, gaps, rollups, committed) = futures::join!(
+            async {
+                match sink {
+                    Some(sink) => copy_rows(sink, batch, 0..batch.metas().len()).await,
+                    None => Ok(0),
+                }
+            },
+            statements::write_dead_letters(client, &self.statements, batch),
+            statements::write_gaps(client, &self.statements, batch),
+            statements::write_rollups(client, &self.statements, batch),
+            client.batch_execute("COMMIT"),
+        );
+        let rows = copied.map_err(Flight::Rows)?;
+        let new_letters = letters.map_err(Flight::Other)?;
+        gaps.and(rollups).and(committed).map_err(Flight::Other)?;
+        Ok(Receipt { rows, duplicates: batch.dead_letters().len() as u64 - new_letters, dead_letters: new_letters })
+    }
+
+    /// The way after a rewind, where rows meet their own keys: through a staging table, comparing what is there already.
+    async fn write_staged(&self, batch: &Batch) -> Result<Receipt, WriteError> {
+        let client = &self.session.client;
+        let positions = Positions::of(batch);
+        let run = async {
+            client.batch_execute(BEGIN).await.map_err(Flight::Other)?;
+            client
+                .query_one(&self.statements.compare_and_swap, &positions.parameters())
+                .await
+                .map_err(Flight::Other)?;
+            client
+                .batch_execute("CREATE TEMPORARY TABLE drover_stage (LIKE events) ON COMMIT DROP; ALTER TABLE drover_stage ALTER stored_at DROP NOT NULL")
+                .await
+                .map_err(Flight::Other)?;
+            let copy: Statement = client.prepare(&copy_into("drover_stage")).await.map_err(Flight::Other)?;
+            let sink = client.copy_in(&copy).await.map_err(Flight::Other)?;
+            let staged = copy_rows(sink, batch, 0..batch.metas().len()).await.map_err(Flight::Rows)?;
+            let inserted: i64 =
+                client.query_one(MERGE_STAGE, &[]).await.and_then(|row| row.try_get(0)).map_err(Flight::Rows)?;
+            client.query_one(COMPARE_STAGE, &[]).await.map_err(Flight::Other)?;
+            let letters =
+                statements::write_dead_letters(client, &self.statements, batch).await.map_err(Flight::Other)?;
+            statements::write_gaps(client, &self.statements, batch).await.map_err(Flight::Other)?;
+            client.batch_execute("COMMIT").await.map_err(Flight::Other)?;
+            let inserted = u64::try_from(inserted).unwrap_or(0);
+            Ok(Receipt {
+                rows: inserted,
+                duplicates: staged - inserted + batch.dead_letters().len() as u64 - letters,
+                dead_letters: letters,
+            })
+        };
+        match run.await {
+            Ok(receipt) => Ok(receipt),
+            Err(flight) => {
+                self.roll_back().await;
+                Err(match flight {
+                    Flight::Rows(error) => self.bad_row(batch, &error).await,
+                    Flight::Other(error) => WriteError::Store(other_error(&error)),
+                })
+            }
+        }
+    }
+
+    async fn roll_back(&self) {
+        // Where it fails the connection is gone, and its transaction with it; what is asked next says so.
+        if let Err(error) = self.session.client.batch_execute("ROLLBACK").await {
+            tracing::debug!(error = %error, "rollback was not answered");
+        }
+    }
+
+    /// The row behind an error of the COPY: by the line that the error names, else by halving.
+    async fn bad_row(&self, batch: &Batch, error: &Error) -> WriteError {
+        let store_error = error_from(error, "storing a batch");
+        if store_error.class != FailureClass::Split {
+            return WriteError::Store(store_error);
+        }
+        let Some(db) = error.as_db_error() else {
+            return WriteError::Store(store_error);
+        };
+        let named = db.where_().and_then(copy_line).and_then(|line| line.checked_sub(1));
+        if let Some(index) = named.filter(|&index| index < batch.metas().len()) {
+            return WriteError::Row { index, code: db.code().code().to_owned(), message: db.message().to_owned() };
+        }
+        match self.halve(batch).await {
+            Ok(Some(found)) => found,
+            Ok(None) => WriteError::Store(StoreError {
+                class: FailureClass::Unknown,
+                message: format!("{}; no row is refused alone", store_error.message),
+                ..store_error
+            }),
+            Err(error) => WriteError::Store(error_from(&error, "looking for a refused row")),
+        }
+    }
+
+    /// Looks for the first row that is refused, in transactions that always roll back.
+    async fn halve(&self, batch: &Batch) -> Result<Option<WriteError>, Error> {
+        let (mut low, mut high) = (0, batch.metas().len());
+        let mut last = None;
+        while low < high {
+            let middle = if high - low == 1 { high } else { low + (high - low) / 2 };
+            match self.refusal(batch, low..middle).await? {
+                Some(refusal) => {
+                    high = middle;
+                    last = Some(refusal);
+                    if middle - low == 1 {
+                        break;
+                    }
+                }
+                None => low = middle,
+            }
+        }
+        Ok((low < high).then_some(last).flatten().map(|(code, message)| WriteError::Row { index: low, code, message }))
+    }
+
+    async fn refusal(&self, batch: &Batch, range: Range<usize>) -> Result<Option<(String, String)>, Error> {
+        let client = &self.session.client;
+        client.batch_execute(BEGIN).await?;
+        let sink = client.copy_in(&self.statements.copy).await?;
+        let copied = copy_rows(sink, batch, range).await;
+        client.batch_execute("ROLLBACK").await?;
+        match copied {
+            Ok(_) => Ok(None),
+            Err(error) => match error.as_db_error() {
+                Some(db) if error_from(&error, "").class == FailureClass::Split => {
+                    Ok(Some((db.code().code().to_owned(), db.message().to_owned())))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+impl Positions<'_> {
+    fn parameters(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 5] {
+        [&self.topics, &self.partitions, &self.incarnations, &self.from, &self.to]
+    }
+}
+
+/// Where in the transaction an error arose: only an error of the rows may be the fault of a row.
+enum Flight {
+    Rows(Error),
+    Other(Error),
+}
+
+/// Sends rows and the end of the stream, and waits for the count.
+async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Range<usize>) -> Result<u64, Error> {
+    let metas = batch.metas();
+    let start = metas.get(range.start).map_or(0, |meta| meta.start);
+    let end = metas.get(range.end).map_or(batch.rows().len(), |meta| meta.start);
+    let mut sink = std::pin::pin!(sink);
+    sink.feed(Bytes::from_static(STREAM_HEADER)).await?;
+    for chunk in batch.rows()[start..end].chunks(COPY_CHUNK) {
+        sink.feed(Bytes::copy_from_slice(chunk)).await?;
+    }
+    sink.feed(Bytes::from_static(STREAM_TRAILER)).await?;
+    sink.finish().await
+}
+
+/// Whether the error is the primary key of `events`: the row is there already.
+fn is_own_key(error: &Error) -> bool {
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+        && error.as_db_error().and_then(|db| db.constraint()) == Some("events_pkey")
+}
+
+/// An error of a statement that carries no rows can never be the fault of a row.
+fn other_error(error: &Error) -> StoreError {
+    let error = error_from(error, "storing a batch");
+    if error.class == FailureClass::Split { StoreError { class: FailureClass::Bug, ..error } } else { error }
+}
+
+/// The line that the context of a COPY error names: `COPY events, line 17, column payload`.
+fn copy_line(context: &str) -> Option<usize> {
+    let rest = &context[context.find("COPY ")?..];
+    let digits = &rest[rest.find(", line ")? + ", line ".len()..];
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy_line;
+
+    #[test]
+    fn the_line_of_a_copy_error_is_read() {
+        assert_eq!(copy_line("COPY events, line 17, column payload"), Some(17));
+        assert_eq!(copy_line("JSON data, line 1: {\nCOPY events, line 3"), Some(3));
+        assert_eq!(copy_line("PL/pgSQL function f() line 3"), None);
+    }
+}
