@@ -1,3 +1,4 @@
 //! The commands, one file each. All printing to standard output happens here.
 
 pub mod config;
+pub mod produce;
