@@ -261,7 +261,7 @@ fn refused(doing: String, code: Code) -> KafkaError {
         Code::InvalidReplicationFactor => "; there are fewer brokers than replicas asked for",
         Code::InvalidPartitions => "; the number of partitions must be at least 1 and more than there are",
         Code::InvalidTopic => "; names have 1 to 249 of the characters a-z A-Z 0-9 . _ -",
-        Code::InvalidConfig => "; a --config has an unknown name or a wrong value",
+        Code::InvalidConfig => "; a --set has an unknown name or a wrong value",
         _ => "",
     };
     KafkaError::from_code(doing, code).because((!hint.is_empty()).then(|| hint[2..].to_owned()))

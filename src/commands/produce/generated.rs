@@ -51,7 +51,7 @@ impl Plan {
             rate,
             poison_every: args.poison_every,
             seed: args.seed.unwrap_or_else(rand::random),
-            event_bytes: DEFAULT_EVENT_BYTES,
+            event_bytes: usize::try_from(args.event_bytes).unwrap_or(DEFAULT_EVENT_BYTES),
             partitions,
         }
     }
