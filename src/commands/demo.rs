@@ -92,11 +92,12 @@ impl Demo {
         &self.config
     }
 
-    /// Runs until Ctrl-C or the end of `--duration`; gives back whether nothing was left.
+    /// Runs until Ctrl-C or the end of `--duration`; gives back whether nothing was left, and the broker, which must outlive
+    /// the System: its clients would report it missing.
     ///
     /// # Errors
     /// What kept it from starting.
-    pub async fn run(self, out: &mut impl Write) -> anyhow::Result<bool> {
+    pub async fn run(self, out: &mut impl Write) -> anyhow::Result<(bool, EmbeddedBroker)> {
         let Self { config, broker, plan, scratch } = self;
         let stop = stop_signal()?;
         let store = crate::config::hide_password(&config.store.url);
@@ -135,12 +136,10 @@ impl Demo {
         // Its last frame must be gone before the receipt.
         let _ = shown.await;
         print_receipt(&receipt, out)?;
-        // Blocks until its thread has ended.
-        tokio::task::spawn_blocking(move || drop(broker)).await.context("ending the embedded broker")?;
         if let Some(dir) = scratch {
             std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
         }
-        Ok(receipt.is_clean())
+        Ok((receipt.is_clean(), broker))
     }
 }
 

@@ -36,7 +36,9 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Demo(args) => {
             let demo = demo::prepare(args, overrides.clone())?;
             start_telemetry(&demo.config().log)?;
-            app::on_system(async move { demo.run(&mut out).await })
+            let (clean, broker) = app::on_system(async move { demo.run(&mut out).await })?;
+            drop(broker);
+            Ok(clean)
         }
         Command::Produce(args) => {
             let config = without_store()?;
