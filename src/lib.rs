@@ -6,5 +6,7 @@
 pub mod board;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod metrics;
 pub mod store;
+pub mod telemetry;
