@@ -4,12 +4,15 @@
 //! The modules, in reading order:
 
 pub mod actors;
+pub mod app;
 pub mod board;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod domain;
+pub mod http;
 pub mod kafka;
 pub mod metrics;
 pub mod processor;
 pub mod store;
+pub mod telemetry;

@@ -284,6 +284,8 @@ impl<T: Task> Actor for TaskActor<T> {
     fn started(&mut self, ctx: &mut Self::Context) {
         let (factory, control) = (Arc::clone(&self.factory), self.control.clone());
         let ended = self.ended.clone().drop_guard();
+        // Before the task is there, or its first state could be taken for one that was seen already.
+        let states = self.control.state.subscribe();
         let work = async move {
             // Declared first, so dropped last: what the task holds is gone when the end is seen.
             let _ended = ended;
@@ -295,7 +297,7 @@ impl<T: Task> Actor for TaskActor<T> {
             actor.cause.set(actor.finished(result));
             ctx.stop();
         }));
-        let states = stream::unfold(self.control.state.subscribe(), |mut states| async move {
+        let states = stream::unfold(states, |mut states| async move {
             states.changed().await.ok()?;
             let state = *states.borrow_and_update();
             Some((state, states))

@@ -41,3 +41,10 @@ pub mod panics;
 pub mod shutdown;
 pub mod supervisor;
 mod transitions;
+
+#[cfg(test)]
+mod lifecycle_tests;
+#[cfg(test)]
+mod supervisor_tests;
+#[cfg(test)]
+mod test_tasks;

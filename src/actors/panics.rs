@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use super::exit::Exit;
 use crate::domain::status::ExitReason;
 
+#[cfg(panic = "abort")]
+compile_error!("drover cannot be built with panic = \"abort\": the first panic of any child would end the process");
+
 tokio::task_local! {
     /// The slot of the child whose future runs on this thread now.
     static SLOT: PanicSlot;

@@ -124,7 +124,7 @@ impl SupervisorActor {
     pub(super) fn exited(&mut self, id: &str, generation: u64, exit: Exit, ctx: &mut Context<Self>) {
         let now = self.now();
         let Some(child) = self.living(id, generation) else {
-            tracing::debug!(child = id, generation, message = exit.message, "late exit of an old generation ignored");
+            tracing::debug!(child = id, generation, error = exit.message, "late exit of an old generation ignored");
             return;
         };
         if let Some(timer) = child.timer.take() {

@@ -1,7 +1,57 @@
-//! The commands, one file each. All printing to standard output happens here.
+//! One file per command. All printing to standard output happens here; logs go to standard error.
 
 pub mod audit;
 pub mod config;
 pub mod dead_letters;
 pub mod migrate;
+pub mod run;
 pub mod table;
+
+use crate::app;
+use crate::cli::{Cli, Command};
+use crate::config::{Config, Inputs, LogConfig, Needs, load};
+use crate::store;
+use crate::telemetry;
+use anyhow::Context as _;
+
+/// Runs what the command line asks for; gives back whether all went well.
+///
+/// # Errors
+/// What went wrong, with its causes.
+pub fn run(cli: Cli) -> anyhow::Result<bool> {
+    let overrides = cli.overrides();
+    let inputs = |needs| Inputs::of_process(cli.config.as_deref(), overrides.clone(), needs);
+    let with_store = || loaded(inputs(Needs { store: true }));
+    let mut out = std::io::stdout();
+    match &cli.command {
+        Command::Config(args) => config::run(args, inputs(Needs { store: false }), &mut out).map(|()| true),
+        Command::Run(_) | Command::Consume(_) => {
+            let config = with_store()?;
+            app::on_system(async move { run::run(config, &mut out).await })
+        }
+        Command::Audit(args) => {
+            let store = store::open(&with_store()?.store)?;
+            app::on_system(async move { audit::run(args, &*store, &mut out, &mut |_| {}).await })
+        }
+        Command::DeadLetters(args) => {
+            let store = store::open(&with_store()?.store)?;
+            app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
+        }
+        Command::Migrate(args) => {
+            let store = store::open(&with_store()?.store)?;
+            app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
+        }
+        _ => anyhow::bail!("not here yet"),
+    }
+}
+
+/// The configuration, with telemetry set up as it says.
+fn loaded(inputs: Inputs) -> anyhow::Result<Config> {
+    let config = load(&inputs)?;
+    start_telemetry(&config.log)?;
+    Ok(config)
+}
+
+fn start_telemetry(log: &LogConfig) -> anyhow::Result<()> {
+    telemetry::init(log).context("setting up the log")
+}

@@ -1,0 +1,39 @@
+//! The two questions of an orchestrator: start it again? send it work? Reads the board. Cannot fail.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+use super::HttpState;
+
+/// Silence of the supervisor after which the process counts as stuck. It gives a sign of life about once a second.
+const SUPERVISOR_SILENCE: Duration = Duration::from_secs(15);
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    reasons: Vec<String>,
+}
+
+/// 200 while the process is worth keeping: this answers, and the supervisor is not stuck. What is wrong with the broker or
+/// the store is no reason to kill it.
+pub(super) async fn live(state: web::Data<HttpState>) -> HttpResponse {
+    match state.board.beat_age() {
+        Some(age) if age > SUPERVISOR_SILENCE => HttpResponse::ServiceUnavailable().json(Health {
+            status: "stuck",
+            reasons: vec![format!("the supervisor has given no sign of life for {} s", age.as_secs())],
+        }),
+        _ => HttpResponse::Ok().json(Health { status: "live", reasons: vec![] }),
+    }
+}
+
+/// 200 while the process does its work, else 503 with the reasons.
+pub(super) async fn ready(state: web::Data<HttpState>) -> HttpResponse {
+    let readiness = state.board.readiness();
+    if readiness.ready {
+        HttpResponse::Ok().json(Health { status: "ready", reasons: vec![] })
+    } else {
+        HttpResponse::ServiceUnavailable().json(Health { status: "not_ready", reasons: readiness.reasons })
+    }
+}
