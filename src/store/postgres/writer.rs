@@ -18,8 +18,8 @@ use chrono::{DateTime, Utc};
 use futures::SinkExt as _;
 use futures::future::BoxFuture;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, CopyInSink, Error, Statement};
 
 /// Bytes of one COPY message: large enough that messages cost nothing, small enough that a copy of it is not felt.
@@ -42,6 +42,8 @@ struct Connection {
     session: Session,
     statements: Statements,
     backend: Backend,
+    /// Answers no longer match questions: see [`Connection::write_directly`].
+    out_of_step: AtomicBool,
 }
 
 /// What tells a session of the server from every other, before and after it.
@@ -79,7 +81,7 @@ impl PgWriter {
             .await
             .map_err(|_| no_answer(what, self.settings.transaction_timeout))?
             .map_err(|error| error_from(&error, what))?;
-        self.connection = Some(Connection { session, statements, backend });
+        self.connection = Some(Connection { session, statements, backend, out_of_step: AtomicBool::new(false) });
         Ok(())
     }
 
@@ -97,10 +99,9 @@ impl PgWriter {
         let outcome = tokio::time::timeout(timeout, connection.write(batch)).await;
         let result = outcome.unwrap_or_else(|_| Err(WriteError::Store(no_answer("storing a batch", timeout))));
         self.lock_wait = matches!(&result, Err(WriteError::Store(error)) if error.code.as_deref() == Some("55P03"));
-        if let Err(WriteError::Store(error)) = &result
-            && error.code.is_none()
-        {
-            // No answer of the server: what runs there is unknown, and only ending it makes it known.
+        // No answer of the server: what runs there is unknown, and only ending it makes it known.
+        let unanswered = matches!(&result, Err(WriteError::Store(error)) if error.code.is_none());
+        if unanswered || connection.out_of_step.load(Ordering::Relaxed) {
             self.give_up();
         }
         result
@@ -204,16 +205,19 @@ async fn end_session(client: &Client, backend: Backend, application_name: &str) 
 impl Connection {
     async fn write(&self, batch: &Batch) -> Result<Receipt, WriteError> {
         match self.write_directly(batch).await {
-            Err(Flight::Rows(error)) if is_own_key(&error) => self.write_staged(batch).await,
+            Ok(Some(receipt)) => Ok(receipt),
+            Ok(None) => self.write_staged(batch).await,
             Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error).await),
             Err(Flight::Other(error)) => Err(WriteError::Store(other_error(&error))),
-            Ok(receipt) => Ok(receipt),
         }
     }
 
-    /// The ordinary way. Each flight is queued at once and answered in order; an error in one statement makes the server
-    /// refuse those behind it, so the COMMIT at the end of the queue rolls back.
-    async fn write_directly(&self, batch: &Batch) -> Result<Receipt, Flight> {
+    /// The ordinary way; `None` when something is stored there already. Each flight is queued at once and answered in order;
+    /// an error in one statement makes the server refuse those behind it, so the COMMIT at the end of the queue rolls back.
+    ///
+    /// A COPY that is refused before it begins leaves the driver one answer behind: it ends the COPY that never was with a
+    /// second Sync, and the server answers that too. Such a connection must not be used again.
+    async fn write_directly(&self, batch: &Batch) -> Result<Option<Receipt>, Flight> {
         let client = &self.session.client;
         let positions = Positions::of(batch);
         let swap_parameters = positions.parameters();
@@ -223,14 +227,24 @@ impl Connection {
             client.query_one(&self.statements.compare_and_swap, &swap_parameters),
             async { if has_rows { client.copy_in(&self.statements.copy).await.map(Some) } else { Ok(None) } },
         );
-        let opened = begun.and(swapped.map(|_| ())).and(sink).map_err(Flight::Other);
-        let sink = match opened {
-            Ok(sink) => sink,
+        if sink.is_err() {
+            self.out_of_step.store(true, Ordering::Relaxed);
+        }
+        let opened = begun.and(swapped.and_then(|row| row.try_get::<_, bool>(0)));
+        let (known, sink) = match opened.and_then(|known| Ok((known, sink?))) {
+            Ok(opened) => opened,
             Err(error) => {
-                self.roll_back().await;
-                return Err(error);
+                if !self.out_of_step.load(Ordering::Relaxed) {
+                    self.roll_back().await;
+                }
+                return Err(Flight::Other(error));
             }
         };
+        if known {
+            drop(sink);
+            self.roll_back().await;
+            return Ok(None);
+        }
         let (copied, letters, gaps, rollups, committed) = futures::join!(
             async {
                 match sink {
@@ -246,10 +260,12 @@ impl Connection {
         let rows = copied.map_err(Flight::Rows)?;
         let new_letters = letters.map_err(Flight::Other)?;
         gaps.and(rollups).and(committed).map_err(Flight::Other)?;
-        Ok(Receipt { rows, duplicates: batch.dead_letters().len() as u64 - new_letters, dead_letters: new_letters })
+        let duplicates = batch.dead_letters().len() as u64 - new_letters;
+        Ok(Some(Receipt { rows, duplicates, dead_letters: new_letters }))
     }
 
-    /// The way after a rewind, where rows meet their own keys: through a staging table, comparing what is there already.
+    /// The way after a rewind: through a staging table, past what is there already. What a record ended as when it was first
+    /// stored stands: a dead letter stays one, a row stays one and must be equal, and gaps are cut around both.
     async fn write_staged(&self, batch: &Batch) -> Result<Receipt, WriteError> {
         let client = &self.session.client;
         let positions = Positions::of(batch);
@@ -266,8 +282,12 @@ impl Connection {
             let copy: Statement = client.prepare(&copy_into("drover_stage")).await.map_err(Flight::Other)?;
             let sink = client.copy_in(&copy).await.map_err(Flight::Other)?;
             let staged = copy_rows(sink, batch, 0..batch.metas().len()).await.map_err(Flight::Rows)?;
-            let inserted: i64 =
-                client.query_one(MERGE_STAGE, &[]).await.and_then(|row| row.try_get(0)).map_err(Flight::Rows)?;
+            let (topics, partitions, types) = statements::rollup_names(batch);
+            let inserted: i64 = client
+                .query_one(MERGE_STAGE, &[&topics, &partitions, &types])
+                .await
+                .and_then(|row| row.try_get(0))
+                .map_err(Flight::Rows)?;
             client.query_one(COMPARE_STAGE, &[]).await.map_err(Flight::Other)?;
             let letters =
                 statements::write_dead_letters(client, &self.statements, batch).await.map_err(Flight::Other)?;
@@ -385,12 +405,6 @@ async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Range<usize>) 
     }
     sink.feed(Bytes::from_static(STREAM_TRAILER)).await?;
     sink.finish().await
-}
-
-/// Whether the error is the primary key of `events`: the row is there already.
-fn is_own_key(error: &Error) -> bool {
-    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
-        && error.as_db_error().and_then(|db| db.constraint()) == Some("events_pkey")
 }
 
 /// An error of a statement that carries no rows can never be the fault of a row.
