@@ -7,4 +7,5 @@ mod support;
 mod store_contract;
 mod store_migrations;
 mod store_postgres;
+mod store_rewind;
 mod store_sqlite;
