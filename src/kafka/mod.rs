@@ -11,4 +11,5 @@ pub mod producer;
 pub mod rebalance;
 #[cfg(test)]
 pub(crate) mod test_support;
+pub mod topic_info;
 pub mod topics;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod http;
 mod store_contract;
 mod store_migrations;
 mod store_postgres;
