@@ -25,8 +25,9 @@ use tokio_postgres::{Client, CopyInSink, Error, Statement};
 /// Bytes of one COPY message: large enough that messages cost nothing, small enough that a copy of it is not felt.
 const COPY_CHUNK: usize = 256 * 1024;
 /// Every statement of a batch finds its rows by index. A plan that was made while a table was small would read all of it,
-/// and would be kept while the table grows, until the next ANALYZE.
-const SESSION_SETTINGS: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan";
+/// and would be kept while the table grows, until the next ANALYZE. Without JIT, because where an index is missing (the
+/// staging table) the penalty for reading all would look like a plan worth compiling.
+const SESSION_SETTINGS: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off";
 /// How long a session that was told to end may take to be gone.
 const END_SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 
