@@ -39,6 +39,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// Time between two signs of life for `/health/live`.
+const BEAT: Duration = Duration::from_secs(1);
+
 /// What a program that embeds drover may add to a configuration.
 #[derive(Default)]
 pub struct Options {
@@ -105,6 +108,15 @@ impl App {
             while children.changed().await.is_ok() {
                 let now = children.borrow_and_update().as_ref().clone();
                 shown.set_children(now);
+            }
+        });
+        let beating = Arc::clone(&board);
+        actix::spawn(async move {
+            // On the System thread, like the supervisor: when it is wedged, so is this.
+            let mut beat = tokio::time::interval(BEAT);
+            loop {
+                beat.tick().await;
+                beating.beat();
             }
         });
         let grace = config.shutdown.grace;

@@ -51,8 +51,9 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
         }
         Command::Audit(args) => {
-            let store = store::open(&with_store()?.store)?;
-            app::on_system(async move { audit::run(args, &*store, &mut out, &mut |_| {}).await })
+            let config = with_store()?;
+            let store = store::open(&config.store)?;
+            app::on_system(async move { audit::run(args, &config.kafka, &*store, &mut out, &mut |_| {}).await })
         }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;

@@ -13,4 +13,5 @@ mod http;
 mod store_contract;
 mod store_migrations;
 mod store_postgres;
+mod store_rewind;
 mod store_sqlite;

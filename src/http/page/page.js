@@ -17,7 +17,7 @@ const TONES = {
 
 const byId = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
 const number = (value) => (value === null || value === undefined ? "–" : whole.format(value));
 // Where there is little room, millions are told as such; the title tells the rest.
 const brief = (value) => (value === null || value === undefined ? "–" : value < 100000 ? whole.format(value) : short.format(value));
@@ -126,6 +126,7 @@ class Table {
       else cell.dataset.label = column.label;
       if (column.number) cell.classList.add("number");
       if (column.wide) cell.classList.add("wide");
+      if (column.short) cell.classList.add("short");
       cell.append(document.createElement("div"));
       row.append(cell);
     });
@@ -149,8 +150,10 @@ const textColumn = (label, text, more = {}) => ({
 });
 const numberColumn = (label, value, more = {}) => textColumn(label, (item) => number(value(item)), { number: true, ...more });
 
-const stateColumn = (label, state, note) => ({
+const stateColumn = (label, state, note, more = {}) => ({
   label,
+  short: true,
+  ...more,
   fill: (node, item) => {
     if (!node.firstChild) {
       const word = document.createElement("span");
@@ -208,7 +211,7 @@ const consumers = new Table("consumers", [
   numberColumn("Dead letters", (c) => c.dead_letters, { tone: (c) => bad(c.dead_letters) }),
   numberColumn("Duplicates", (c) => c.duplicates),
   numberColumn("Restarts", (c) => c.restarts, { tone: (c) => (c.restarts > 0 ? "warn" : null) }),
-  textColumn("Partitions", (c) => ownedText(c) || "none"),
+  textColumn("Partitions", (c) => ownedText(c) || "none", { wide: true }),
 ]);
 
 const partitions = new Table("partitions", [
@@ -217,20 +220,17 @@ const partitions = new Table("partitions", [
   stateColumn(
     "State",
     (p) => (p.stopped ? { name: "stopped", tone: "bad" } : { name: "owned", tone: "good" }),
-    (p) => (p.stopped ? ago(p.stopped.since_ms) : ""),
+    (p) => (p.stopped ? `${p.stopped.code} for ${span(now - p.stopped.since_ms)}: ${p.stopped.message}` : ""),
+    { short: false, wide: true },
   ),
   numberColumn("Next offset", (p) => p.next_offset),
   numberColumn("End offset", (p) => p.end_offset),
   numberColumn("Lag", (p) => p.lag),
-  textColumn("Why it is stopped", (p) => (p.stopped ? `${p.stopped.code}: ${p.stopped.message}` : ""), {
-    wide: true,
-    tone: (p) => (p.stopped ? "bad" : null),
-  }),
 ]);
 
 const children = new Table("children", [
   textColumn("Child", (c) => c.id),
-  textColumn("Kind", (c) => words(c.kind)),
+  textColumn("Kind", (c) => words(c.kind), { short: true }),
   stateColumn("State", childState, (c) =>
     c.next_start_ms ? `starts again in ${span(c.next_start_ms - now)}` : `for ${span(now - c.since_ms)}`,
   ),
@@ -327,21 +327,28 @@ function show(status) {
 }
 
 let lastAnswer = null;
+let timer = 0;
 
+// A tab that nobody sees asks only until it has something to show, and again when it is looked at.
 async function poll() {
-  if (!document.hidden) {
-    try {
-      const answer = await fetch("/api/v1/status", { signal: AbortSignal.timeout(TIMEOUT_MS) });
-      if (!answer.ok) throw new Error(`the answer is ${answer.status}`);
-      show(await answer.json());
-      lastAnswer = performance.now();
-    } catch (error) {
-      document.body.classList.add("stale");
-      const seen = lastAnswer === null ? "" : `what is shown is ${span(performance.now() - lastAnswer)} old`;
-      showReadiness("No answer from drover", "bad", [seen || String(error.message)]);
-    }
+  clearTimeout(timer);
+  timer = 0;
+  if (document.hidden && lastAnswer !== null) return;
+  try {
+    const answer = await fetch("/api/v1/status", { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    if (!answer.ok) throw new Error(`the answer is ${answer.status}`);
+    show(await answer.json());
+    lastAnswer = performance.now();
+  } catch (error) {
+    document.body.classList.add("stale");
+    const seen = lastAnswer === null ? "" : `what is shown is ${span(performance.now() - lastAnswer)} old`;
+    showReadiness("No answer from drover", "bad", [seen || String(error.message)]);
   }
-  setTimeout(poll, PERIOD_MS);
+  clearTimeout(timer);
+  timer = setTimeout(poll, PERIOD_MS);
 }
 
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) poll();
+});
 poll();

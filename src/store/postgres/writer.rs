@@ -24,6 +24,10 @@ use tokio_postgres::{Client, CopyInSink, Error, Statement};
 
 /// Bytes of one COPY message: large enough that messages cost nothing, small enough that a copy of it is not felt.
 const COPY_CHUNK: usize = 256 * 1024;
+/// Every statement of a batch finds its rows by index. A plan that was made while a table was small would read all of it,
+/// and would be kept while the table grows, until the next ANALYZE. Without JIT, because where an index is missing (the
+/// staging table) the penalty for reading all would look like a plan worth compiling.
+const SESSION_SETTINGS: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off";
 /// How long a session that was told to end may take to be gone.
 const END_SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,9 +42,10 @@ pub struct PgWriter {
     lock_wait: bool,
 }
 
-struct Connection {
-    session: Session,
-    statements: Statements,
+/// A session that is ready for batches.
+pub(super) struct Connection {
+    pub(super) session: Session,
+    pub(super) statements: Statements,
     backend: Backend,
     /// Answers no longer match questions: see [`Connection::write_directly`].
     out_of_step: AtomicBool,
@@ -75,6 +80,7 @@ impl PgWriter {
                 .query_one("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[])
                 .await?;
             let backend = Backend { pid: row.try_get(0)?, started: row.try_get(1)? };
+            session.client.batch_execute(SESSION_SETTINGS).await?;
             Ok::<_, Error>((backend, Statements::prepare(&session.client).await?))
         };
         let (backend, statements) = tokio::time::timeout(self.settings.transaction_timeout, prepared)
@@ -318,67 +324,6 @@ impl Connection {
             tracing::debug!(error = %error, "rollback was not answered");
         }
     }
-
-    /// The row behind an error of the COPY: by the line that the error names, else by halving.
-    async fn bad_row(&self, batch: &Batch, error: &Error) -> WriteError {
-        let store_error = error_from(error, "storing a batch");
-        if store_error.class != FailureClass::Split {
-            return WriteError::Store(store_error);
-        }
-        let Some(db) = error.as_db_error() else {
-            return WriteError::Store(store_error);
-        };
-        let named = db.where_().and_then(copy_line).and_then(|line| line.checked_sub(1));
-        if let Some(index) = named.filter(|&index| index < batch.metas().len()) {
-            return WriteError::Row { index, code: db.code().code().to_owned(), message: db.message().to_owned() };
-        }
-        match self.halve(batch).await {
-            Ok(Some(found)) => found,
-            Ok(None) => WriteError::Store(StoreError {
-                class: FailureClass::Unknown,
-                message: format!("{}; no row is refused alone", store_error.message),
-                ..store_error
-            }),
-            Err(error) => WriteError::Store(error_from(&error, "looking for a refused row")),
-        }
-    }
-
-    /// Looks for the first row that is refused, in transactions that always roll back.
-    async fn halve(&self, batch: &Batch) -> Result<Option<WriteError>, Error> {
-        let (mut low, mut high) = (0, batch.metas().len());
-        let mut last = None;
-        while low < high {
-            let middle = if high - low == 1 { high } else { low + (high - low) / 2 };
-            match self.refusal(batch, low..middle).await? {
-                Some(refusal) => {
-                    high = middle;
-                    last = Some(refusal);
-                    if middle - low == 1 {
-                        break;
-                    }
-                }
-                None => low = middle,
-            }
-        }
-        Ok((low < high).then_some(last).flatten().map(|(code, message)| WriteError::Row { index: low, code, message }))
-    }
-
-    async fn refusal(&self, batch: &Batch, range: Range<usize>) -> Result<Option<(String, String)>, Error> {
-        let client = &self.session.client;
-        client.batch_execute(BEGIN).await?;
-        let sink = client.copy_in(&self.statements.copy).await?;
-        let copied = copy_rows(sink, batch, range).await;
-        client.batch_execute("ROLLBACK").await?;
-        match copied {
-            Ok(_) => Ok(None),
-            Err(error) => match error.as_db_error() {
-                Some(db) if error_from(&error, "").class == FailureClass::Split => {
-                    Ok(Some((db.code().code().to_owned(), db.message().to_owned())))
-                }
-                _ => Err(error),
-            },
-        }
-    }
 }
 
 impl Positions<'_> {
@@ -394,7 +339,7 @@ enum Flight {
 }
 
 /// Sends rows and the end of the stream, and waits for the count.
-async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Range<usize>) -> Result<u64, Error> {
+pub(super) async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Range<usize>) -> Result<u64, Error> {
     let metas = batch.metas();
     let start = metas.get(range.start).map_or(0, |meta| meta.start);
     let end = metas.get(range.end).map_or(batch.rows().len(), |meta| meta.start);
@@ -411,24 +356,4 @@ async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Range<usize>) 
 fn other_error(error: &Error) -> StoreError {
     let error = error_from(error, "storing a batch");
     if error.class == FailureClass::Split { StoreError { class: FailureClass::Bug, ..error } } else { error }
-}
-
-/// The line that the context of a COPY error names: `COPY events, line 17, column payload`.
-fn copy_line(context: &str) -> Option<usize> {
-    let rest = &context[context.find("COPY ")?..];
-    let digits = &rest[rest.find(", line ")? + ", line ".len()..];
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    digits[..end].parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::copy_line;
-
-    #[test]
-    fn the_line_of_a_copy_error_is_read() {
-        assert_eq!(copy_line("COPY events, line 17, column payload"), Some(17));
-        assert_eq!(copy_line("JSON data, line 1: {\nCOPY events, line 3"), Some(3));
-        assert_eq!(copy_line("PL/pgSQL function f() line 3"), None);
-    }
 }
