@@ -145,6 +145,22 @@ impl StopCode {
             Self::RowDiffers => "row.differs",
         }
     }
+
+    /// What the code means, in one line for people.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::TopicRecreated => {
+                "the topic was deleted and created again, so offsets mean other records than those stored"
+            }
+            Self::PositionLost => {
+                "Kafka holds a position that a drover store committed, but this store does not know the topic"
+            }
+            Self::PositionExpired => "retention removed records before they were read",
+            Self::PositionAhead => "the stored position lies after the end of the partition: the log was truncated",
+            Self::RowDiffers => "a stored row differs from the record that Kafka has at its offset",
+        }
+    }
 }
 
 impl fmt::Display for StopCode {

@@ -4,6 +4,11 @@
 
 mod support;
 
+mod embedding;
+mod operations;
+mod readme;
+mod tidy;
+
 mod http;
 mod store_contract;
 mod store_migrations;

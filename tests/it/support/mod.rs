@@ -3,3 +3,4 @@
 pub mod batches;
 pub mod proxy;
 pub mod stores;
+pub mod tree;

@@ -1,0 +1,167 @@
+//! The runbook: it names every code, and the SQL that it tells people to run does what it says, on both stores.
+
+use crate::on_both_stores;
+use crate::support::batches::{TOPIC, rows, store};
+use crate::support::stores::{TestStore, config, empty_postgres, settings};
+use crate::support::tree::{blocks, text};
+use drover::domain::failure::{DeadLetterCode, StopCode};
+use drover::store::audit::audit;
+use drover::store::postgres::connect::connect;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[test]
+fn every_code_is_in_the_runbook() {
+    let runbook = text("docs/OPERATIONS.md");
+    for code in DeadLetterCode::FIXED {
+        assert!(runbook.contains(&format!("| `{code}` |")), "{code}");
+    }
+    assert!(runbook.contains("| `db.SQLSTATE` |"));
+    for code in StopCode::ALL {
+        assert!(runbook.contains(&format!("### `{code}`")), "{code}");
+    }
+    for exit in ["| 0 |", "| 1 |", "| 64 |"] {
+        assert!(runbook.contains(exit), "{exit}");
+    }
+}
+
+/// The SQL below a heading of the runbook, for the test's topic.
+fn sql(heading: &str) -> Vec<String> {
+    let runbook = text("docs/OPERATIONS.md");
+    let from = runbook.find(&format!("# {heading}\n")).unwrap_or_else(|| panic!("no section {heading}"));
+    let section = &runbook[from + 2..];
+    let end = section.find("\n#").unwrap_or(section.len());
+    blocks(&section[..end], &["sql"]).into_iter().map(|block| block.replace("user_events", TOPIC)).collect()
+}
+
+async fn with_ten_rows(test: &TestStore) {
+    test.store.claim_identity("cluster", "group").await.unwrap();
+    test.store.register_topic(TOPIC, Some("old-id"), &BTreeMap::from([(0, 0), (1, 0)])).await.unwrap();
+    store(&mut test.store.writer("writer-1"), &rows(0, 0..10)).await;
+}
+
+async fn is_clean(test: &TestStore) -> bool {
+    audit(&*test.store, &[], &mut |_| {}).await.unwrap().clean
+}
+
+async fn a_recreated_topic_is_stored_beside_the_old_one(test: Arc<TestStore>) {
+    with_ten_rows(&test).await;
+    for sql in sql("`topic.recreated`") {
+        test.execute(&sql).await;
+    }
+    let topic = test.store.topic(TOPIC).await.unwrap().unwrap();
+    assert_eq!((topic.topic_id.as_deref(), topic.incarnation), (Some("NEW_TOPIC_ID"), 2));
+    for partition in [0, 1] {
+        let progress = topic.partitions[&partition];
+        assert_eq!((progress.incarnation, progress.first_offset, progress.next_offset), (2, 0, 0));
+    }
+    assert_eq!(test.number("SELECT count(*) FROM events").await, 10, "what was stored stays");
+    assert!(is_clean(&test).await);
+}
+
+async fn what_retention_removed_is_written_down_as_a_gap(test: Arc<TestStore>) {
+    with_ten_rows(&test).await;
+    for sql in sql("`position.expired`") {
+        test.execute(&sql).await;
+    }
+    let topic = test.store.topic(TOPIC).await.unwrap().unwrap();
+    assert_eq!(topic.partitions[&0].next_offset, 12345);
+    assert_eq!(topic.partitions[&1].next_offset, 0, "the other partition is not touched");
+    assert_eq!(test.number("SELECT count(*) FROM offset_gaps WHERE reason = 'expired'").await, 1);
+    assert!(is_clean(&test).await);
+}
+
+async fn a_truncated_partition_goes_on_at_its_end(test: Arc<TestStore>) {
+    with_ten_rows(&test).await;
+    let statements: Vec<String> = sql("`position.ahead`").iter().map(|sql| sql.replace("12345", "7")).collect();
+    for sql in statements {
+        test.execute(&sql).await;
+    }
+    let topic = test.store.topic(TOPIC).await.unwrap().unwrap();
+    assert_eq!(topic.incarnation, 2);
+    let positions = |partition: i32| {
+        let progress = topic.partitions[&partition];
+        (progress.incarnation, progress.first_offset, progress.next_offset)
+    };
+    assert_eq!((positions(0), positions(1)), ((2, 7, 7), (2, 0, 0)));
+    assert!(is_clean(&test).await);
+}
+
+async fn rows_that_differ_are_given_up_from_the_position_on(test: Arc<TestStore>) {
+    with_ten_rows(&test).await;
+    test.execute("UPDATE partition_progress SET next_offset = 4 WHERE partition = 0").await;
+    for sql in sql("`row.differs`") {
+        test.execute(&sql).await;
+    }
+    assert_eq!(test.number("SELECT count(*) FROM events").await, 4);
+    assert!(is_clean(&test).await);
+}
+
+async fn old_rows_go_and_the_audit_knows_where_the_store_begins(test: Arc<TestStore>) {
+    with_ten_rows(&test).await;
+    for sql in sql("Housekeeping") {
+        test.execute(&sql.replace("12345", "7")).await;
+    }
+    assert_eq!(test.number("SELECT count(*) FROM events").await, 3);
+    assert_eq!(test.number("SELECT first_offset FROM partition_progress WHERE partition = 0").await, 7);
+    assert_eq!(test.number("SELECT first_offset FROM partition_progress WHERE partition = 1").await, 0);
+    assert!(is_clean(&test).await);
+}
+
+/// The roles of the runbook under names of this test; without the right to make roles there is nothing to test.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_can_change_no_table_is_enough_to_run() {
+    let Some(server) = empty_postgres() else { return };
+    let name = server.config.schema.clone();
+    let admin = connect(&settings(&server.config), "test").await.unwrap();
+    let may = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user";
+    if !admin.query_one(may, &[]).await.unwrap().get::<_, bool>(0) {
+        println!("skipped: the role of TEST_DATABASE_URL may not create roles");
+        return;
+    }
+    let (owner, runner) = (format!("{name}_owner"), format!("{name}_run"));
+    let statements = sql("Least privilege").concat();
+    let statements = statements
+        .replace("drover_owner", &owner)
+        .replace("drover_run", &runner)
+        .replace("SCHEMA drover", &format!("SCHEMA {name}"));
+    // Who is no superuser must be a member of a role to give it a schema.
+    let member = format!("GRANT {owner}, {runner} TO current_user; CREATE SCHEMA");
+    admin.batch_execute(&statements.replace("CREATE SCHEMA", &member)).await.unwrap();
+    let as_role = |role: &str| {
+        let mut url = url::Url::parse(&server.config.url).unwrap();
+        url.set_username(role).unwrap();
+        url.set_password(Some(if role == runner { "change me too" } else { "change me" })).unwrap();
+        drover::store::open(&config(url.as_str(), &name)).unwrap()
+    };
+    let tried = tokio::spawn({
+        let (owner, runner) = (as_role(&owner), as_role(&runner));
+        async move {
+            owner.migrate().await.unwrap();
+            runner.check_schema().await.unwrap();
+            runner.claim_identity("cluster", "group").await.unwrap();
+            runner.register_topic(TOPIC, None, &BTreeMap::from([(0, 0)])).await.unwrap();
+            let mut writer = runner.writer("writer-1");
+            store(&mut writer, &rows(0, 0..10)).await;
+            assert!(audit(&*runner, &[], &mut |_| {}).await.unwrap().clean);
+            let outbox = runner.outbox().await.unwrap();
+            assert!(outbox.unwrap().pending(10).await.unwrap().is_empty());
+            assert!(runner.revert_migration().await.is_err(), "it may change no table");
+        }
+    })
+    .await;
+    for cleanup in
+        [format!("DROP SCHEMA {name} CASCADE"), format!("DROP OWNED BY {owner}, {runner}; DROP ROLE {owner}, {runner}")]
+    {
+        admin.batch_execute(&cleanup).await.unwrap();
+    }
+    tried.unwrap();
+}
+
+on_both_stores!(true:
+    rows_that_differ_are_given_up_from_the_position_on,
+    old_rows_go_and_the_audit_knows_where_the_store_begins,
+    a_recreated_topic_is_stored_beside_the_old_one,
+    what_retention_removed_is_written_down_as_a_gap,
+    a_truncated_partition_goes_on_at_its_end,
+);
