@@ -15,6 +15,7 @@ use crate::kafka::producer::{EventProducer, Outgoing};
 use crate::metrics::Metrics;
 use crate::store::{Outbox, PublishOutcome, Store, StoreError, StoredDeadLetter};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -121,9 +122,9 @@ impl DeadLetterTask {
         *limit = next_limit(&letters);
         for letter in &letters {
             let topic = self.topic_of(&letter.record.topic);
-            if !partitions.contains_key(&topic) {
-                let count = self.partitions_of(&topic).await?;
-                partitions.insert(topic, count);
+            if let Entry::Vacant(unknown) = partitions.entry(topic) {
+                let count = self.partitions_of(unknown.key()).await?;
+                unknown.insert(count);
             }
         }
         let partitions = &*partitions;

@@ -9,7 +9,7 @@ use super::error::{KafkaError, KafkaResult, kind_of};
 use super::native;
 use super::rebalance::{GroupContext, RebalanceEvent, TopicPartition};
 use crate::config::KafkaConfig;
-use crate::domain::record::{RawRecord, RecordTimestamp, TimestampType};
+use crate::domain::record::{HeaderVisitor, RawRecord, RecordTimestamp, TimestampType};
 use futures::{FutureExt as _, StreamExt as _};
 use rdkafka::Message as _;
 use rdkafka::consumer::{CommitMode, Consumer as _, RebalanceProtocol, StreamConsumer};
@@ -274,7 +274,7 @@ impl RawRecord for KafkaRecord<'_> {
             Timestamp::LogAppendTime(ms) => RecordTimestamp { ms, kind: TimestampType::LogAppendTime },
         }
     }
-    fn for_each_header(&self, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
+    fn for_each_header(&self, visit: &mut HeaderVisitor<'_>) {
         native::for_each_header(&self.0, visit);
     }
 }

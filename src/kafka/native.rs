@@ -3,6 +3,7 @@
 //! The only unsafe code of drover; each block says why it is sound. Owns nothing beyond a call.
 
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
+use crate::domain::record::HeaderVisitor;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::message::BorrowedMessage;
 use rdkafka_sys as sys;
@@ -11,7 +12,7 @@ use std::ptr;
 use std::time::Duration;
 
 /// Calls `visit` with name and value of each header of a message. rdkafka's own reader panics on a name that is not UTF-8.
-pub fn for_each_header(message: &BorrowedMessage<'_>, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) {
+pub fn for_each_header(message: &BorrowedMessage<'_>, visit: &mut HeaderVisitor<'_>) {
     let mut headers = ptr::null_mut();
     // SAFETY: the message is alive for this call; librdkafka writes a pointer to headers that the message owns.
     let found = unsafe { sys::rd_kafka_message_headers(message.ptr().cast_const(), &raw mut headers) };
