@@ -31,7 +31,7 @@ pub struct GapCheck {
     pub lost_offsets: Vec<i64>,
 }
 
-/// Checks the gaps `[first, next)` of a partition, which must be in order.
+/// Checks the gaps `[first, next)` of a partition, in any order.
 ///
 /// # Errors
 /// Kafka does not answer in time, or does not know the partition.
@@ -64,6 +64,7 @@ pub fn check_gaps(
             waiting.push((first.max(low), next));
         }
     }
+    waiting.sort_unstable();
     let mut waiting = waiting.into_iter().peekable();
     let Some(&(start, _)) = waiting.peek() else {
         return Ok(check);
