@@ -234,3 +234,15 @@ fn the_exit_codes_are_those_of_the_readme() {
         assert!(readme.contains(code), "{code}");
     }
 }
+
+#[test]
+fn the_demo_stores_events_with_nothing_installed_and_leaves_nothing() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_drover"));
+    demo.args(["demo", "--duration", "8s", "--http-addr", "127.0.0.1:0", "--poison-every", "10"]).env_clear();
+    let output = demo.current_dir(std::env::temp_dir()).output().unwrap();
+    let (shown, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{shown}\n{log}");
+    assert!(shown.contains("nothing was left"), "{shown}");
+    let receipt = shown.lines().find_map(|line| line.strip_prefix("receipt: ")).unwrap();
+    assert!(!receipt.starts_with("0 stored") && !receipt.contains(", 0 dead letters"), "{receipt}");
+}

@@ -57,6 +57,9 @@ fn modules_name_only_what_lies_downstream() {
         let own = module_of(&path);
         let allowed = ARROWS.iter().find(|(module, _)| *module == own).map_or(&[][..], |(_, allowed)| allowed);
         for (at, line) in code(&path) {
+            if line.contains("crate::{") {
+                findings.push(format!("{path}:{at}: name the modules of the crate one by one: {}", line.trim()));
+            }
             for before in ["crate::", "drover::"] {
                 for named in words_after(&line, before) {
                     let is_module = root().join(format!("src/{named}.rs")).exists()
