@@ -21,7 +21,7 @@ use crate::actors::metrics::{EndOffsets, MetricsTask};
 use crate::actors::shutdown::ShutDown;
 use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
-use crate::config::{Config, Escalation, EventsConfig, FieldMapping, RestartConfig};
+use crate::config::{Config, Escalation, EventsConfig, FieldMapping, GroupProtocol, RestartConfig};
 use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::{self, RestartPolicy};
@@ -287,7 +287,7 @@ fn children_of(
         metrics.init_consumer(id, &config.kafka.topics);
         let task = ConsumerTask {
             id: id.clone(),
-            instance_id: config.replica_id.as_ref().map(|replica| format!("{replica}-{id}")),
+            instance_id: instance_id(config, id),
             kafka: Arc::clone(&kafka),
             // Half of the memory is for batches, the rest for what is fetched ahead.
             fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
@@ -312,6 +312,13 @@ fn children_of(
             .push(ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), move || task.clone()));
     }
     Ok(children)
+}
+
+/// `group.instance.id` of a consumer, where membership is static: in the classic protocol, when the replica has an id. With
+/// KIP-848 a static member that was killed is kept out with a fatal error until its session ends.
+fn instance_id(config: &Config, consumer_id: &str) -> Option<String> {
+    let replica_id = config.replica_id.as_ref()?;
+    (config.kafka.protocol == GroupProtocol::Classic).then(|| format!("{replica_id}-{consumer_id}"))
 }
 
 fn policy(config: &RestartConfig) -> RestartPolicy {

@@ -33,6 +33,6 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell_and_controls_are_shown() {
         let mut out = Vec::new();
         print_table(&["A", "B"], vec![vec![printable("x\u{1b}[2J"), "1".into()]], &mut out).expect("a Vec takes all");
-        assert_eq!(String::from_utf8(out).expect("text"), "A            B\nx\\u{1b}[2J  1\n");
+        assert_eq!(String::from_utf8(out).expect("text"), "A           B\nx\\u{1b}[2J  1\n");
     }
 }
