@@ -217,7 +217,8 @@ fn children_of(
     // SQLite has one write lock: more writers would only wait for each other.
     let writers = if prepared.store.kind() == "sqlite" { 1 } else { config.store.writers };
     let pool = WriterPool::new(writers);
-    let budget = Arc::new(MemoryBudget::new(config.limits.memory));
+    // Half of the memory is for batches, the other half for what is fetched ahead.
+    let budget = Arc::new(MemoryBudget::new(config.limits.memory / 2));
     let ends = Arc::new(EndOffsets::default());
     let dead_letters = Arc::new(Notify::new());
     let mut children = Vec::new();
@@ -289,7 +290,6 @@ fn children_of(
             id: id.clone(),
             instance_id: instance_id(config, id),
             kafka: Arc::clone(&kafka),
-            // Half of the memory is for batches, the rest for what is fetched ahead.
             fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
             lanes: config.consumers.lanes,
             batch_rows: config.limits.batch_rows,

@@ -8,11 +8,15 @@ use crate::domain::status::BreakerStatus;
 use crate::metrics::Metrics;
 use crate::store::StoreError;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// See the module.
 pub struct Breaker {
+    /// Writers that wait with a batch in hand. While there are any, only a stored batch closes the breaker: the store may
+    /// answer a look and still refuse to write.
+    waiting: AtomicUsize,
     status: watch::Sender<BreakerStatus>,
     board: Arc<Board>,
     metrics: Metrics,
@@ -22,7 +26,7 @@ impl Breaker {
     /// A closed breaker.
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Metrics) -> Self {
-        Self { status: watch::Sender::new(BreakerStatus::default()), board, metrics }
+        Self { waiting: AtomicUsize::new(0), status: watch::Sender::new(BreakerStatus::default()), board, metrics }
     }
 
     /// Opens it, or notes when the next probe is due while it is open.
@@ -48,7 +52,23 @@ impl Breaker {
         self.board.set_breaker(self.status.borrow().clone());
     }
 
-    /// Closes it: the store answered.
+    /// A writer waits with a batch, or no longer.
+    pub fn set_waiting(&self, waits: bool) {
+        if waits {
+            self.waiting.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The store answered a look: closes the breaker unless a writer waits, who knows better.
+    pub fn answered(&self) {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            self.close();
+        }
+    }
+
+    /// Closes it: the store took a transaction, or refused it for its content.
     pub fn close(&self) {
         let closed = self.status.send_if_modified(|status| {
             let was_open = status.open;

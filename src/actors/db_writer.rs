@@ -18,6 +18,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
+/// Retries of one batch after which its trouble counts as the database's: a lock that is never given up, a statement that
+/// never ends in time.
+const RETRIES_BEFORE_OPEN: u32 = 10;
+
 /// The actor of a writer.
 pub type DbWriterActor = TaskActor<DbWriterTask>;
 
@@ -121,6 +125,7 @@ impl DbWriterTask {
         batch: &mut Batch,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
+        let mut wait = Wait { delay: self.probe.0, retries: 0 };
         loop {
             control.progress();
             let started = Instant::now();
@@ -147,9 +152,12 @@ impl DbWriterTask {
                     observe(if error.class == FailureClass::Fenced { "fenced" } else { "error" });
                     self.count_error(error.class);
                     if !waits(error.class) {
+                        // An answer all the same.
+                        self.breaker.answered();
                         return Err(error);
                     }
-                    match self.wait_for_outcome(writer, batch, error, control).await? {
+                    let _waiting = Waiting::begin(&self.breaker);
+                    match self.wait_for_outcome(writer, batch, error, &mut wait, control).await? {
                         Resolution::Committed => {
                             self.stored(batch);
                             return Ok(Receipt {
@@ -180,12 +188,16 @@ impl DbWriterTask {
         writer: &mut dyn StoreWriter,
         batch: &Batch,
         first: StoreError,
+        wait: &mut Wait,
         control: &Control,
     ) -> Result<Resolution, StoreError> {
         let mut error = first;
-        let mut delay = self.probe.0;
         loop {
-            if error.class != FailureClass::RetryBatch {
+            let delay = wait.delay;
+            // The next failure of the same batch waits longer, also when it could be looked at in between.
+            wait.delay = (delay * 2).min(self.probe.1);
+            wait.retries += 1;
+            if error.class != FailureClass::RetryBatch || wait.retries >= RETRIES_BEFORE_OPEN {
                 self.breaker.open(&error, delay);
             }
             tracing::warn!(
@@ -197,17 +209,13 @@ impl DbWriterTask {
             tokio::time::sleep(delay.mul_f64(rand::random_range(0.5..1.0))).await;
             control.progress();
             match writer.recover(batch).await {
-                Ok(resolution) => {
-                    self.breaker.close();
-                    return Ok(resolution);
-                }
+                Ok(resolution) => return Ok(resolution),
                 Err(again) => {
                     self.count_error(again.class);
                     if !waits(again.class) {
                         return Err(again);
                     }
                     error = again;
-                    delay = (delay * 2).min(self.probe.1);
                 }
             }
         }
@@ -221,6 +229,28 @@ impl DbWriterTask {
 
     fn count_error(&self, class: FailureClass) {
         self.metrics.store_errors.with_label_values(&[class.as_str()]).inc();
+    }
+}
+
+/// How long a batch waits between its tries.
+struct Wait {
+    delay: Duration,
+    retries: u32,
+}
+
+/// A writer that waits with a batch in hand, for the breaker; also when it dies meanwhile.
+struct Waiting<'b>(&'b Breaker);
+
+impl<'b> Waiting<'b> {
+    fn begin(breaker: &'b Breaker) -> Self {
+        breaker.set_waiting(true);
+        Self(breaker)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set_waiting(false);
     }
 }
 

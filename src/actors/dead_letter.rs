@@ -69,8 +69,9 @@ impl Task for DeadLetterTask {
                 Ok(Published::Nothing) => LOOK_EVERY,
                 Err(reason) => {
                     tracing::warn!(reason = %reason, delay_ms = delay.as_millis() as u64, "dead letters wait to be published");
-                    // The right may be gone with the connection: it is taken anew.
+                    // The right may be gone with the connection, the topic with its partitions: both are looked up anew.
                     outbox = None;
+                    partitions.clear();
                     let wait = delay;
                     delay = (delay * 2).min(RETRY.1);
                     wait
@@ -123,8 +124,10 @@ impl DeadLetterTask {
         for letter in &letters {
             let topic = self.topic_of(&letter.record.topic);
             if let Entry::Vacant(unknown) = partitions.entry(topic) {
-                let count = self.partitions_of(unknown.key()).await?;
-                unknown.insert(count);
+                // A topic that is missing stops its own dead letters only; sending says so for each.
+                if let Ok(count) = self.partitions_of(unknown.key()).await {
+                    unknown.insert(count);
+                }
             }
         }
         let partitions = &*partitions;
@@ -182,7 +185,15 @@ impl DeadLetterTask {
         let record = &letter.record;
         let topic = self.topic_of(&record.topic);
         let headers = headers(letter, &self.group);
-        let same = partitions.get(&topic).is_some_and(|&count| record.partition < count).then_some(record.partition);
+        let Some(&count) = partitions.get(&topic) else {
+            let doing = format!("publishing dead letters to topic \"{topic}\"");
+            return Err(KafkaError::new(
+                KafkaErrorKind::UnknownTopic,
+                doing,
+                "the topic does not exist or cannot be described",
+            ));
+        };
+        let same = (record.partition < count).then_some(record.partition);
         let outgoing = Outgoing {
             topic: &topic,
             partition: same,

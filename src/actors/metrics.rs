@@ -10,11 +10,12 @@ use super::exit::ExitError;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use crate::board::Board;
+use crate::domain::failure::FailureClass;
 use crate::domain::status::ChildState;
 use crate::kafka::lookup::Lookup;
 use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -123,10 +124,12 @@ impl MetricsTask {
 
     async fn sample_store(&self) {
         match tokio::time::timeout(STORE_TIMEOUT, self.store.ping()).await {
-            Ok(Ok(())) => self.breaker.close(),
+            Ok(Ok(())) => self.breaker.answered(),
             Ok(Err(error)) => self.breaker.open(&error, INTERVAL),
-            // A store that is merely slow closes no work down: the writers' own deadlines judge it.
-            Err(_) => tracing::warn!(timeout = ?STORE_TIMEOUT, "the store did not answer a look in time"),
+            Err(_) => {
+                let message = format!("looking at the store: no answer within {STORE_TIMEOUT:?}");
+                self.breaker.open(&StoreError { class: FailureClass::Breaker, code: None, message }, INTERVAL);
+            }
         }
         if !self.publishes {
             return;

@@ -6,6 +6,7 @@
 
 use super::failure::Rejection;
 use super::record::{OwnedRecord, RawRecord, RecordTimestamp, pack_headers};
+use std::collections::BTreeMap;
 
 /// Distinct event types of one partition and batch that are counted by name; the rest counts as [`OTHER_EVENT_TYPE`].
 /// Hostile types would otherwise make a rollup row for each record.
@@ -98,6 +99,9 @@ pub struct Batch {
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
     gaps: Vec<OffsetGap>,
+    /// Records as Kafka delivered them, where a processor changed what the row is made of, with its tries.
+    originals: BTreeMap<(u16, i64), (OwnedRecord, u32)>,
+    original_bytes: usize,
 }
 
 impl RowMeta {
@@ -153,7 +157,14 @@ impl Batch {
             headers_len: u32::try_from(self.arena.len() - headers_start).unwrap_or(u32::MAX),
             rollup,
         });
+        debug_assert!(self.advances[usize::from(slot)].to <= record.offset(), "offsets of a slot ascend");
         self.advances[usize::from(slot)].to = record.offset() + 1;
+    }
+
+    /// Keeps the record that the last row was made of, for the case that the database refuses the row.
+    pub fn keep_original(&mut self, slot: u16, original: OwnedRecord, attempts: u32) {
+        self.original_bytes += record_bytes(&original);
+        self.originals.insert((slot, original.offset), (original, attempts));
     }
 
     /// Adds a dead letter; the slot's position moves past it.
@@ -200,13 +211,12 @@ impl Batch {
             later.start -= end - meta.start;
         }
         self.rollups[meta.rollup as usize].count -= 1;
-        self.add_dead_letter(DeadLetter { slot: meta.slot, record, rejection, attempts: 1 });
+        let (record, attempts) = self.originals.remove(&(meta.slot, meta.offset)).unwrap_or((record, 1));
+        self.add_dead_letter(DeadLetter { slot: meta.slot, record, rejection, attempts });
     }
 
     fn add_dead_letter(&mut self, letter: DeadLetter) {
-        self.dead_letter_bytes += letter.record.key.as_ref().map_or(0, Vec::len)
-            + letter.record.value.as_ref().map_or(0, Vec::len)
-            + letter.record.headers.packed_len();
+        self.dead_letter_bytes += record_bytes(&letter.record);
         self.dead_letters.push(letter);
     }
 
@@ -297,7 +307,7 @@ impl Batch {
     /// Bytes of rows, headers and dead letters: what the batch counts for in `limits.memory`.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.rows.len() + self.arena.len() + self.dead_letter_bytes
+        self.rows.len() + self.arena.len() + self.dead_letter_bytes + self.original_bytes
     }
 
     /// Empties the batch and keeps its buffers, unless a large record made them larger than `keep_bytes`.
@@ -311,6 +321,13 @@ impl Batch {
         self.rollups.clear();
         self.dead_letters.clear();
         self.dead_letter_bytes = 0;
+        self.originals.clear();
+        self.original_bytes = 0;
         self.gaps.clear();
     }
+}
+
+/// Bytes of key, value and headers.
+fn record_bytes(record: &OwnedRecord) -> usize {
+    record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len) + record.headers.packed_len()
 }

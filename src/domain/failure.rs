@@ -119,6 +119,8 @@ impl Rejection {
 pub enum StopCode {
     /// The topic was deleted and created again: offsets mean other records than those stored.
     TopicRecreated,
+    /// The topic does not exist, or may not be described: it was deleted, or a right was taken away.
+    TopicMissing,
     /// Kafka holds a position that drover wrote, but the store does not know it: the database was dropped or replaced.
     PositionLost,
     /// Kafka no longer has the records from the stored position on: retention removed them before they were read.
@@ -131,14 +133,21 @@ pub enum StopCode {
 
 impl StopCode {
     /// All codes.
-    pub const ALL: [Self; 5] =
-        [Self::TopicRecreated, Self::PositionLost, Self::PositionExpired, Self::PositionAhead, Self::RowDiffers];
+    pub const ALL: [Self; 6] = [
+        Self::TopicRecreated,
+        Self::TopicMissing,
+        Self::PositionLost,
+        Self::PositionExpired,
+        Self::PositionAhead,
+        Self::RowDiffers,
+    ];
 
     /// The stable name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TopicRecreated => "topic.recreated",
+            Self::TopicMissing => "topic.missing",
             Self::PositionLost => "position.lost",
             Self::PositionExpired => "position.expired",
             Self::PositionAhead => "position.ahead",
@@ -153,6 +162,7 @@ impl StopCode {
             Self::TopicRecreated => {
                 "the topic was deleted and created again, so offsets mean other records than those stored"
             }
+            Self::TopicMissing => "the topic does not exist, or drover may not describe it",
             Self::PositionLost => {
                 "Kafka holds a position that a drover store committed, but this store does not know the topic"
             }

@@ -54,6 +54,11 @@ impl ReadPosition {
         if jump { Delivered::AfterGap } else { Delivered::Take }
     }
 
+    /// The client fetches anew, or reported an error: the next jump is confirmed like one after a seek.
+    pub fn doubt(&mut self) {
+        self.fresh = true;
+    }
+
     /// The client passed to `position` without delivering a record (markers or aborted records at the end of the log).
     /// Gives back whether that is a gap; the position is then at its end.
     pub fn pass_to(&mut self, position: i64) -> bool {

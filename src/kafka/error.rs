@@ -16,6 +16,7 @@ pub struct KafkaError {
     doing: String,
     reason: String,
     kind: KafkaErrorKind,
+    fatal: bool,
 }
 
 fn remedy_suffix(kind: KafkaErrorKind) -> String {
@@ -116,7 +117,7 @@ impl fmt::Display for KafkaErrorKind {
 impl KafkaError {
     /// An error of drover's own finding. `doing` says what was tried, with the topic or broker.
     pub fn new(kind: KafkaErrorKind, doing: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { doing: doing.into(), reason: reason.into(), kind }
+        Self { doing: doing.into(), reason: reason.into(), kind, fatal: false }
     }
 
     /// An error that librdkafka gave. `doing` says what was tried, with the topic or broker.
@@ -132,12 +133,13 @@ impl KafkaError {
             (_, Some(code)) => code.to_string(),
             _ => error.to_string(),
         };
-        Self { doing: doing.into(), reason, kind }
+        let fatal = matches!(error, NativeError::MessageConsumptionFatal(_));
+        Self { doing: doing.into(), reason, kind, fatal }
     }
 
     /// An error by its code alone.
     pub fn from_code(doing: impl Into<String>, code: Code) -> Self {
-        Self { doing: doing.into(), reason: code.to_string(), kind: kind_of_code(code) }
+        Self { doing: doing.into(), reason: code.to_string(), kind: kind_of_code(code), fatal: false }
     }
 
     /// Adds what librdkafka said beside it, such as "Connection refused" to a call that timed out.
@@ -159,6 +161,12 @@ impl KafkaError {
     #[must_use]
     pub fn kind(&self) -> KafkaErrorKind {
         self.kind
+    }
+
+    /// Whether the client that gave it is dead for good: only another one can go on.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.fatal
     }
 
     /// Whether waiting and trying again can help without anybody doing anything to drover.

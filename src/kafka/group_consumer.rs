@@ -194,7 +194,7 @@ impl GroupConsumer {
                 // In the classic protocol only this gives a static place up.
                 client.unsubscribe();
             }
-            drop(client);
+            drop_client(client);
         });
         tokio::time::timeout(timeout, closed).await.is_ok()
     }
@@ -208,10 +208,29 @@ impl Drop for GroupConsumer {
         // Dropping polls until the group has let go: the callback must answer alone, and this thread must not wait.
         client.context().closing.store(true, Ordering::Release);
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(client))),
-            Err(_) => drop(client),
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop_client(client))),
+            Err(_) => drop_client(client),
         }
     }
+}
+
+/// Closes a client whose callback answers alone from now on.
+///
+/// A rebalance that was handed over before and never answered would keep librdkafka waiting for ever, and the thread with
+/// it: whatever is open is answered here, by an assign of nothing and an unassign of all.
+fn drop_client(client: Arc<StreamConsumer<GroupContext>>) {
+    let answered = if matches!(client.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+        client.incremental_assign(&TopicPartitionList::new()).and_then(|()| {
+            let owned = client.assignment()?;
+            client.incremental_unassign(&owned)
+        })
+    } else {
+        client.unassign()
+    };
+    if let Err(error) = answered {
+        tracing::debug!(error = %error, "nothing was left to give up before closing");
+    }
+    drop(client);
 }
 
 /// The records of a group member.

@@ -28,10 +28,11 @@ use std::time::Duration;
 pub const MAX_PROCESSING: usize = 256;
 /// How long one try of a processor may take; past it the try counts as transient.
 const PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
-/// Tries of a record whose processor fails transiently, before it becomes a dead letter with the number of tries.
-const PROCESS_ATTEMPTS: u32 = 8;
-/// First delay between two tries; it doubles.
-const PROCESS_BACKOFF: Duration = Duration::from_millis(100);
+/// First and longest delay between two tries of a record whose processor fails transiently. There is no last try: an outage
+/// of what the processor asks is not poison.
+const PROCESS_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// Tries after which the log says that a record waits.
+const PROCESS_WARN_AFTER: u32 = 5;
 /// The header that says who produced a record.
 pub const SOURCE_HEADER: &[u8] = b"drover_source";
 
@@ -153,9 +154,7 @@ impl Intake {
             ));
         }
         let event = catch_unwind(AssertUnwindSafe(|| decode(record.value(), record.timestamp(), &partition.mapping)))
-            .unwrap_or_else(|_| {
-            Err(Rejection::new(DeadLetterCode::ProcessorPanic, "the decoder panicked on the record"))
-        })?;
+            .unwrap_or_else(|_| Err(decoder_panicked()))?;
         let row = EventRow {
             topic: Cow::Borrowed(record.topic()),
             partition: record.partition(),
@@ -207,8 +206,10 @@ impl Intake {
         let batch = &mut lanes.at(partition.lane).filling;
         let slot = open_slot(batch, partition, gap_to);
         let added = result.and_then(|record| self.add_row(batch, slot, partition, &record));
-        if let Err(rejection) = added {
-            // The record as Kafka delivered it, not as the processor left it.
+        // The record as Kafka delivered it, not as the processor left it, is what a dead letter keeps.
+        if added.is_ok() {
+            batch.keep_original(slot, original, attempts);
+        } else if let Err(rejection) = added {
             batch.push_dead_letter(slot, original, rejection, attempts);
         }
         partition.queued = offset + 1;
@@ -224,6 +225,10 @@ fn open_slot(batch: &mut Batch, partition: &mut OwnedPartition, gap_to: Option<i
     slot
 }
 
+fn decoder_panicked() -> Rejection {
+    Rejection::new(DeadLetterCode::ProcessorPanic, "the decoder panicked on the record")
+}
+
 /// Text that a text column takes.
 fn clean_text(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).map(str::to_owned)
@@ -235,10 +240,12 @@ async fn run_processor(
     mapping: &Mapping,
 ) -> (Result<OwnedRecord, Rejection>, u32) {
     // What cannot be decoded is not shown to the processor: it may count on a document.
-    if let Err(rejection) = decode(original.value.as_deref(), original.timestamp, mapping) {
+    let checked =
+        catch_unwind(AssertUnwindSafe(|| decode(original.value.as_deref(), original.timestamp, mapping).map(|_| ())));
+    if let Err(rejection) = checked.unwrap_or_else(|_| Err(decoder_panicked())) {
         return (Err(rejection), 1);
     }
-    let mut delay = PROCESS_BACKOFF;
+    let mut delay = PROCESS_BACKOFF.0;
     for attempt in 1.. {
         let call = AssertUnwindSafe(async { processor.process(original.clone()).await }).catch_unwind();
         let problem = match tokio::time::timeout(PROCESS_TIMEOUT, call).await {
@@ -261,13 +268,14 @@ async fn run_processor(
             Ok(Ok(Err(ProcessorError::Transient(why)))) => why,
             Err(_) => format!("no answer within {PROCESS_TIMEOUT:?}"),
         };
-        if attempt >= PROCESS_ATTEMPTS {
-            let why = format!("{problem} (after {attempt} tries)");
-            return (Err(Rejection::new(DeadLetterCode::ProcessorRejected, why)), attempt);
+        if attempt >= PROCESS_WARN_AFTER {
+            tracing::warn!(
+                topic = %original.topic, partition = original.partition, offset = original.offset, attempt,
+                error = %problem, "a record waits for the processor"
+            );
         }
-        tracing::debug!(attempt, error = %problem, "the processor failed, the record is tried again");
         tokio::time::sleep(delay).await;
-        delay *= 2;
+        delay = (delay * 2).min(PROCESS_BACKOFF.1);
     }
     unreachable!("the loop ends by returning")
 }

@@ -117,7 +117,8 @@ impl Lanes {
                         || lane.opened.is_none_or(|opened| now >= opened + self.limits.min_age)
                         || !self.has_room(at))
             })
-            .max_by_key(|&at| self.list[at].filling.bytes())
+            // A full lane holds the consumer up; among the others the one that waits longest, so that none starves.
+            .min_by_key(|&at| (self.has_room(at), self.list[at].opened))
     }
 
     /// When the youngest waiting batch is old enough.

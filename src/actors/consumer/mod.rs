@@ -131,7 +131,7 @@ enum Answer {
     /// Starts of partitions that the group assigned.
     Assigned(Vec<Start>),
     /// Positions of partitions that were reset.
-    Reset(Vec<Start>),
+    Reset(Vec<(TopicPartition, u64)>, Vec<Start>),
     /// Partitions looked at because the client reported an offset outside the log, or because it is time.
     Checked(Vec<Start>),
 }
@@ -159,6 +159,9 @@ struct Work<'c> {
     stopping: Option<Instant>,
     hint: receipts::Hint,
     next_identity_check: Instant,
+    /// The last epoch that was given out; none is given twice, so that nothing begun under an earlier ownership of a
+    /// partition is taken for its present one.
+    epochs: u64,
     status: ConsumerStatus,
 }
 
@@ -188,6 +191,7 @@ impl<'c> Work<'c> {
             stopping: None,
             hint: receipts::Hint::new(now),
             next_identity_check: now + IDENTITY_CHECK,
+            epochs: 0,
             status: status.unwrap_or_else(|| ConsumerStatus { id: task.id.clone(), ..ConsumerStatus::default() }),
         }
     }
@@ -208,7 +212,8 @@ impl<'c> Work<'c> {
                 }
                 if Instant::now() >= deadline {
                     let left = self.lanes.unstored();
-                    self.finish(&mut records).await;
+                    self.publish();
+                    self.commit_hint();
                     return Ok(Some(format!(
                         "{left} records or batches were read but not stored within shutdown.grace; they are read again at the next start"
                     )));
@@ -230,8 +235,12 @@ impl<'c> Work<'c> {
                 }
                 done = self.intake.next_processed(), if self.intake.is_processing() => {
                     self.intake.add_processed(done, &mut self.owned, &mut self.lanes);
+                    self.resume_lanes_with_room()?;
                 }
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => {
+                    self.tick();
+                    self.resume_lanes_with_room()?;
+                }
                 () = sleep_until(pause_at), if pause_at.is_some() => self.pause_full_lanes()?,
                 () = sleep_until(ready_at), if ready_at.is_some() => {}
                 record = records.next(), if !blocked => self.take_burst(record, &mut records).await?,
@@ -281,6 +290,10 @@ impl<'c> Work<'c> {
 
     /// An error between records: most pass by themselves.
     async fn client_error(&mut self, error: &KafkaError) -> Result<(), ExitError> {
+        if error.is_fatal() && error.kind() != KafkaErrorKind::Fenced {
+            // The client is dead for good; the next generation makes another.
+            return Err(ExitError::error(error.to_string()));
+        }
         match error.kind() {
             KafkaErrorKind::Fenced => return Err(ExitError::fenced(error.to_string())),
             KafkaErrorKind::Configuration | KafkaErrorKind::Unauthorized | KafkaErrorKind::Authentication => {
@@ -290,7 +303,18 @@ impl<'c> Work<'c> {
                 self.seek_after_check = true;
                 self.check_positions();
             }
-            _ => tracing::debug!(consumer_id = %self.task.id, error = %error, "reading was interrupted"),
+            _ if error.is_transient() => {
+                tracing::debug!(consumer_id = %self.task.id, error = %error, "reading was interrupted");
+            }
+            _ => {
+                // It may have passed records over: a jump behind it must be confirmed.
+                tracing::warn!(consumer_id = %self.task.id, error = %error, "reading met an error");
+                for partition in self.owned.iter_mut() {
+                    if let Some(read) = partition.read.as_mut() {
+                        read.doubt();
+                    }
+                }
+            }
         }
         tokio::time::sleep(ERROR_PAUSE).await;
         Ok(())
@@ -298,10 +322,12 @@ impl<'c> Work<'c> {
 
     /// Whether a lane that is not paused is full: then the next record might have no place.
     fn is_blocked(&mut self) -> bool {
-        let full = !self.intake.has_room()
-            || self.owned.iter().any(|partition| {
-                partition.stop.is_none() && !self.lanes.has_room(partition.lane) && !self.lanes_paused(partition.lane)
-            });
+        let intake_full = !self.intake.has_room();
+        let full = self.owned.iter().any(|partition| {
+            partition.stop.is_none()
+                && !self.lanes_paused(partition.lane)
+                && (intake_full || !self.lanes.has_room(partition.lane))
+        });
         if full && self.stopping.is_none() {
             self.blocked_since.get_or_insert_with(Instant::now);
             true
@@ -338,7 +364,14 @@ impl<'c> Work<'c> {
                 && self.stopping.is_none()
             {
                 self.lanes.at(lane).paused = false;
-                self.consumer.resume(&self.readable(lane)).map_err(failed)?;
+                let partitions = self.readable(lane);
+                for id in &partitions {
+                    // The client fetches anew: a jump at its first record is confirmed like one after a seek.
+                    if let Some(read) = self.owned.get(id).and_then(|partition| partition.read.as_mut()) {
+                        read.doubt();
+                    }
+                }
+                self.consumer.resume(&partitions).map_err(failed)?;
             }
         }
         Ok(())

@@ -107,6 +107,11 @@ impl Owned {
         self.list.iter()
     }
 
+    /// All of them, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut OwnedPartition> {
+        self.list.iter_mut()
+    }
+
     /// The lane with the fewest partitions.
     pub fn emptiest_lane(&self, lanes: usize) -> usize {
         (0..lanes).min_by_key(|&lane| self.list.iter().filter(|owned| owned.lane == lane).count()).unwrap_or(0)

@@ -82,7 +82,7 @@ impl Work<'_> {
                 self.resume_lanes_with_room()
             }
             Answer::Assigned(starts) => self.assigned(starts),
-            Answer::Reset(starts) => self.was_reset(starts),
+            Answer::Reset(asked, starts) => self.was_reset(&asked, starts),
             Answer::Checked(starts) => self.checked(starts),
         }
     }

@@ -82,7 +82,7 @@ impl Work<'_> {
         let (mut read, mut stopped) = (Vec::new(), Vec::new());
         for partition in self.owned.iter() {
             if list.iter().any(|(id, _)| *id == partition.id) {
-                let held = partition.stop.is_some() || self.stopping.is_some();
+                let held = partition.stop.is_some() || self.stopping.is_some() || self.lanes_paused(partition.lane);
                 if held { &mut stopped } else { &mut read }.push(partition.id.clone());
             }
         }
@@ -98,6 +98,7 @@ impl Work<'_> {
             Some(mapping) => Arc::clone(mapping),
             None => return tracing::error!(topic = %id.topic, "a topic without a mapping was assigned; it is not read"),
         };
+        let epoch = self.next_epoch();
         self.owned.insert(OwnedPartition {
             read: stop.is_none().then(|| ReadPosition::at(next_offset)),
             incarnation,
@@ -105,7 +106,7 @@ impl Work<'_> {
             queued: next_offset,
             lane,
             stop,
-            epoch: 0,
+            epoch,
             revoking: false,
             processing: 0,
             mapping,
@@ -115,6 +116,11 @@ impl Work<'_> {
             duplicates: 0,
             id,
         });
+    }
+
+    fn next_epoch(&mut self) -> u64 {
+        self.epochs += 1;
+        self.epochs
     }
 
     fn stopped(&self, id: &TopicPartition, code: StopCode, message: String) -> PartitionStop {
@@ -132,10 +138,18 @@ impl Work<'_> {
             return Ok(());
         }
         let stop = self.stopped(id, code, message);
+        let epoch = self.next_epoch();
         if let Some(partition) = self.owned.get(id) {
             partition.stop = Some(stop);
             partition.read = None;
-            partition.epoch += 1;
+            partition.epoch = epoch;
+            let lane = partition.lane;
+            // What waits to be written may be records of another topic or log.
+            for other in self.lanes.discard(lane) {
+                if other != *id {
+                    self.reset(&other, "rebuild");
+                }
+            }
         }
         self.consumer.pause(std::slice::from_ref(id)).map_err(failed)
     }
@@ -149,11 +163,13 @@ impl Work<'_> {
             }
         }
         let timeout = if lost { Duration::ZERO } else { REVOKE_TIMEOUT };
-        self.revoking = Some(Revoking { partitions, deadline: Instant::now() + timeout });
         if lost {
-            return self.finish_revoke();
+            // Nothing may be committed for them, not even the hint.
+            partitions.iter().for_each(|id| self.hint.forget(id));
         }
-        Ok(())
+        let wait = !lost && partitions.iter().any(|id| self.is_in_flight(id));
+        self.revoking = Some(Revoking { partitions, deadline: Instant::now() + timeout });
+        if wait { Ok(()) } else { self.finish_revoke() }
     }
 
     fn is_in_flight(&mut self, id: &TopicPartition) -> bool {
@@ -202,10 +218,11 @@ impl Work<'_> {
     pub fn reset(&mut self, id: &TopicPartition, cause: &str) {
         let mut waiting = vec![id.clone()];
         while let Some(id) = waiting.pop() {
+            let epoch = self.next_epoch();
             let Some(partition) = self.owned.get(&id) else {
                 continue;
             };
-            partition.epoch += 1;
+            partition.epoch = epoch;
             partition.read = None;
             let lane = partition.lane;
             if !self.resets.contains(&id) {
@@ -227,8 +244,12 @@ impl Work<'_> {
             let Some(partition) = self.owned.get(&id).filter(|partition| partition.stop.is_none()) else {
                 continue;
             };
-            let lane = partition.lane;
-            if self.lanes.at(lane).in_flight.is_some() { &mut later } else { &mut now }.push(id);
+            let (lane, epoch) = (partition.lane, partition.epoch);
+            if self.lanes.at(lane).in_flight.is_some() {
+                later.push(id);
+            } else {
+                now.push((id, epoch));
+            }
         }
         self.resets = later;
         if now.is_empty() {
@@ -236,20 +257,26 @@ impl Work<'_> {
         }
         let starts = self.task.starts.clone();
         let consumer_id = self.task.id.clone();
-        self.answers
-            .push(Box::pin(async move { Answer::Reset(ask_until_answered(&starts, &now, &consumer_id).await) }));
+        self.answers.push(Box::pin(async move {
+            let asked: Vec<TopicPartition> = now.iter().map(|(id, _)| id.clone()).collect();
+            let found = ask_until_answered(&starts, &asked, &consumer_id).await;
+            Answer::Reset(now, found)
+        }));
     }
 
     /// The store has told the positions of partitions that were reset.
-    pub fn was_reset(&mut self, starts: Vec<Start>) -> Result<(), ExitError> {
+    pub fn was_reset(&mut self, asked: &[(TopicPartition, u64)], starts: Vec<Start>) -> Result<(), ExitError> {
         for Start { id, incarnation, next_offset, stop, .. } in starts {
+            // Given up, taken again, stopped or reset once more meanwhile: this answer is stale.
+            let epoch = asked.iter().find(|(other, _)| *other == id).map(|(_, epoch)| *epoch);
+            if self.owned.get(&id).map(|partition| partition.epoch) != epoch {
+                continue;
+            }
             if let Some((code, message)) = stop {
                 self.stop_partition(&id, code, message)?;
                 continue;
             }
-            // Given up, stopped or reset once more meanwhile: that decides.
-            let superseded = self.resets.contains(&id);
-            let Some(partition) = self.owned.get(&id).filter(|p| !p.revoking && p.stop.is_none() && !superseded) else {
+            let Some(partition) = self.owned.get(&id).filter(|p| !p.revoking && p.stop.is_none()) else {
                 continue;
             };
             tracing::info!(
@@ -300,7 +327,10 @@ impl Work<'_> {
             };
             match stop {
                 Some((code, message)) => self.stop_partition(&id, code, message)?,
-                None if seek && self.owned.get(&id).is_some_and(|p| p.read.is_some()) => self.seek(&id, expected)?,
+                None if seek && partition.read.is_some() => {
+                    partition.read = Some(ReadPosition::at(expected));
+                    self.seek(&id, expected)?;
+                }
                 None => {}
             }
         }

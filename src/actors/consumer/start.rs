@@ -7,14 +7,19 @@
 use crate::config::StartFrom;
 use crate::domain::failure::StopCode;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
-use crate::kafka::lookup::{Committed, Lookup};
+use crate::kafka::lookup::{Committed, Lookup, TopicDescription};
 use crate::kafka::rebalance::TopicPartition;
 use crate::store::{Store, StoreError, TopicProgress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the metadata of a committed offset begins with when drover committed it; the store's id follows.
 pub const HINT_PREFIX: &str = "drover:";
+
+/// How often, and at what distance, an unknown topic is asked for before it counts as missing.
+const DESCRIBE_TRIES: u32 = 5;
+const DESCRIBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where one partition is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,10 +78,12 @@ impl Starts {
     }
 
     async fn of_topic(&self, topic: &str, wanted: &[i32]) -> Result<Vec<Start>, StartError> {
-        let name = topic.to_owned();
-        let Some(described) = self.ask(move |lookup| lookup.topic(&name)).await? else {
-            let doing = format!("taking positions of topic \"{topic}\"");
-            return Err(KafkaError::new(KafkaErrorKind::UnknownTopic, doing, "the topic does not exist").into());
+        let described = match self.describe(topic).await {
+            Ok(Some(described)) => described,
+            // Others go on: only what may pass by itself is asked again.
+            Ok(None) => return Ok(missing(topic, wanted, "it does not exist")),
+            Err(error) if !error.is_transient() => return Ok(missing(topic, wanted, &error.to_string())),
+            Err(error) => return Err(error.into()),
         };
         let ids = |partitions: &[i32]| -> Vec<TopicPartition> {
             partitions.iter().map(|&partition| TopicPartition { topic: topic.to_owned(), partition }).collect()
@@ -116,6 +123,18 @@ impl Starts {
                 judge(id, &known, described.topic_id.as_deref(), bounds)
             })
             .collect())
+    }
+
+    /// Asks a few times: a broker that has just started may not know a topic yet.
+    async fn describe(&self, topic: &str) -> Result<Option<TopicDescription>, KafkaError> {
+        for _ in 0..DESCRIBE_TRIES {
+            let name = topic.to_owned();
+            if let Some(described) = self.ask(move |lookup| lookup.topic(&name)).await? {
+                return Ok(Some(described));
+            }
+            tokio::time::sleep(DESCRIBE_PAUSE).await;
+        }
+        Ok(None)
     }
 
     async fn first_starts(
@@ -192,6 +211,19 @@ impl Starts {
             }
         }
     }
+}
+
+/// Partitions of a topic that cannot be described. They stay owned; a rebalance or a restart looks again.
+fn missing(topic: &str, wanted: &[i32], why: &str) -> Vec<Start> {
+    let message = format!("topic \"{topic}\" cannot be read: {why}");
+    let stopped = |&partition: &i32| Start {
+        id: TopicPartition { topic: topic.to_owned(), partition },
+        incarnation: 1,
+        next_offset: 0,
+        stop: Some((StopCode::TopicMissing, message.clone())),
+        beginning: None,
+    };
+    wanted.iter().map(stopped).collect()
 }
 
 fn no_offset(id: &TopicPartition) -> KafkaError {

@@ -93,7 +93,25 @@ async fn open(settings: &PgSettings, application_name: &str) -> Result<(Client, 
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
     let what = format!("connecting to PostgreSQL at {}", address(&config));
-    let connected = match tls_mode {
+    // connect_timeout bounds the socket alone; a server that accepts and says nothing must not hold a writer for ever.
+    let limit = CONNECT_TIMEOUT * u32::try_from(config.get_hosts().len().max(1) + 1).unwrap_or(2);
+    let establish = establish(config, tls_mode);
+    match tokio::time::timeout(limit, establish).await {
+        Ok(connected) => connected?.map_err(|error| error_from(&error, &what)),
+        Err(_) => Err(StoreError {
+            class: FailureClass::Breaker,
+            code: None,
+            message: format!("{what}: no answer within {limit:?}"),
+        }),
+    }
+}
+
+/// Makes the connection in the way that the URL asks for. The outer error is the configuration's.
+async fn establish(
+    mut config: Config,
+    tls_mode: TlsMode,
+) -> Result<Result<(Client, JoinHandle<()>), tokio_postgres::Error>, StoreError> {
+    Ok(match tls_mode {
         TlsMode::Off => {
             config.ssl_mode(SslMode::Disable);
             config.connect(NoTls).await.map(|(client, connection)| (client, tokio::spawn(drive(connection))))
@@ -103,8 +121,7 @@ async fn open(settings: &PgSettings, application_name: &str) -> Result<(Client, 
             let connector = tls::connector(&mode).map_err(configuration)?;
             config.connect(connector).await.map(|(client, connection)| (client, tokio::spawn(drive(connection))))
         }
-    };
-    connected.map_err(|error| error_from(&error, &what))
+    })
 }
 
 async fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)

@@ -60,7 +60,7 @@ impl Connection {
     async fn refusal(&self, batch: &Batch, range: Range<usize>) -> Result<Option<(String, String)>, Error> {
         let client = &self.session.client;
         client.batch_execute(BEGIN).await?;
-        let sink = client.copy_in(&self.statements.copy).await?;
+        let sink = self.copy_in(&self.statements.copy).await?;
         let copied = copy_rows(sink, batch, range).await;
         client.batch_execute("ROLLBACK").await?;
         match copied {
@@ -75,9 +75,10 @@ impl Connection {
     }
 }
 
-/// The line that the context of a COPY error names: `COPY events, line 17, column payload`.
+/// The line that the context of a COPY error names: `COPY events, line 17, column payload`. It is the last line of the
+/// context that begins so; what stands before it may quote the row.
 fn copy_line(context: &str) -> Option<usize> {
-    let rest = &context[context.find("COPY ")?..];
+    let rest = context.lines().rev().find(|line| line.starts_with("COPY "))?;
     let digits = &rest[rest.find(", line ")? + ", line ".len()..];
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     digits[..end].parse().ok()
@@ -91,6 +92,8 @@ mod tests {
     fn the_line_of_a_copy_error_is_read() {
         assert_eq!(copy_line("COPY events, line 17, column payload"), Some(17));
         assert_eq!(copy_line("JSON data, line 1: {\nCOPY events, line 3"), Some(3));
+        let quoted = "JSON data, line 1: {\"a\": \"\nCOPY x, line 9\nCOPY events, line 4, column payload";
+        assert_eq!(copy_line(quoted), Some(4), "a payload cannot name a line");
         assert_eq!(copy_line("PL/pgSQL function f() line 3"), None);
     }
 }

@@ -46,6 +46,7 @@ pub fn split_url(url: &str) -> Result<(String, TlsMode), String> {
         }
     }
     let mode = match (mode, root) {
+        (None, Some(root)) => TlsMode::Verify(Some(root)),
         (None | Some("disable" | "allow"), _) => TlsMode::Off,
         (Some("prefer"), None) => TlsMode::Prefer,
         (Some("require"), None) => TlsMode::Require,

@@ -36,8 +36,9 @@ pub struct PgWriter {
     settings: PgSettings,
     application_name: String,
     connection: Option<Connection>,
-    /// The session that was given up and may still run on the server, holding its locks.
-    orphan: Option<Backend>,
+    /// Sessions that were given up and may still run on the server, holding their locks. Each is ended before another is
+    /// used, so there are as many as attempts to reach a server that does not answer.
+    orphans: Vec<Backend>,
     /// The last error was a lock wait: somebody else holds a position.
     lock_wait: bool,
 }
@@ -62,7 +63,13 @@ impl PgWriter {
     /// A writer that connects at its first use. `name` shows in `pg_stat_activity` as `drover/<name>`.
     #[must_use]
     pub fn new(settings: PgSettings, name: &str) -> Self {
-        Self { settings, application_name: format!("drover/{name}"), connection: None, orphan: None, lock_wait: false }
+        Self {
+            settings,
+            application_name: format!("drover/{name}"),
+            connection: None,
+            orphans: Vec::new(),
+            lock_wait: false,
+        }
     }
 
     async fn connect(&mut self) -> Result<(), StoreError> {
@@ -94,7 +101,7 @@ impl PgWriter {
     /// Closes the connection and remembers its session, which may live on without it.
     fn give_up(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.orphan = Some(connection.backend);
+            self.orphans.push(connection.backend);
         }
     }
 
@@ -120,9 +127,9 @@ impl PgWriter {
         let client = &connection.session.client;
         let what = "reading the positions of a batch without an answer";
         let failed = |error: Error| error_from(&error, what);
-        if let Some(orphan) = self.orphan {
+        while let Some(&orphan) = self.orphans.last() {
             end_session(client, orphan, &self.application_name).await?;
-            self.orphan = None;
+            self.orphans.pop();
         }
         if self.lock_wait {
             let ended =
@@ -213,6 +220,8 @@ impl Connection {
         match self.write_directly(batch).await {
             Ok(Some(receipt)) => Ok(receipt),
             Ok(None) => self.write_staged(batch).await,
+            // Stored by somebody between the look and the COPY.
+            Err(Flight::Rows(error)) if is_own_key(&error) => self.write_staged(batch).await,
             Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error).await),
             Err(Flight::Other(error)) => Err(WriteError::Store(other_error(&error))),
         }
@@ -231,11 +240,8 @@ impl Connection {
         let (begun, swapped, sink) = futures::join!(
             client.batch_execute(BEGIN),
             client.query_one(&self.statements.compare_and_swap, &swap_parameters),
-            async { if has_rows { client.copy_in(&self.statements.copy).await.map(Some) } else { Ok(None) } },
+            async { if has_rows { self.copy_in(&self.statements.copy).await.map(Some) } else { Ok(None) } },
         );
-        if sink.is_err() {
-            self.out_of_step.store(true, Ordering::Relaxed);
-        }
         let opened = begun.and(swapped.and_then(|row| row.try_get::<_, bool>(0)));
         let (known, sink) = match opened.and_then(|known| Ok((known, sink?))) {
             Ok(opened) => opened,
@@ -286,7 +292,7 @@ impl Connection {
                 .await
                 .map_err(Flight::Other)?;
             let copy: Statement = client.prepare(&copy_into("drover_stage")).await.map_err(Flight::Other)?;
-            let sink = client.copy_in(&copy).await.map_err(Flight::Other)?;
+            let sink = self.copy_in(&copy).await.map_err(Flight::Other)?;
             let staged = copy_rows(sink, batch, 0..batch.metas().len()).await.map_err(Flight::Rows)?;
             let (topics, partitions, types) = statements::rollup_names(batch);
             let inserted: i64 = client
@@ -309,13 +315,24 @@ impl Connection {
         match run.await {
             Ok(receipt) => Ok(receipt),
             Err(flight) => {
-                self.roll_back().await;
+                if !self.out_of_step.load(Ordering::Relaxed) {
+                    self.roll_back().await;
+                }
                 Err(match flight {
                     Flight::Rows(error) => self.bad_row(batch, &error).await,
                     Flight::Other(error) => WriteError::Store(other_error(&error)),
                 })
             }
         }
+    }
+
+    /// Begins a COPY; where that is refused the connection is out of step.
+    pub(super) async fn copy_in(&self, statement: &Statement) -> Result<CopyInSink<Bytes>, Error> {
+        let sink = self.session.client.copy_in(statement).await;
+        if sink.is_err() {
+            self.out_of_step.store(true, Ordering::Relaxed);
+        }
+        sink
     }
 
     async fn roll_back(&self) {
@@ -350,6 +367,11 @@ pub(super) async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Ran
     }
     sink.feed(Bytes::from_static(STREAM_TRAILER)).await?;
     sink.finish().await
+}
+
+/// Whether the error is the primary key of `events`: the row is there already.
+fn is_own_key(error: &Error) -> bool {
+    error.as_db_error().and_then(|db| db.constraint()) == Some("events_pkey")
 }
 
 /// An error of a statement that carries no rows can never be the fault of a row.
