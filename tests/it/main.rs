@@ -4,7 +4,17 @@
 
 mod support;
 
+mod crash;
+mod group;
+mod lost_answer;
+mod outage;
+mod poison;
+mod positions;
+mod shutdown;
+mod startup;
 mod store_contract;
 mod store_migrations;
 mod store_postgres;
 mod store_sqlite;
+mod transactions;
+mod zombie;
