@@ -21,7 +21,7 @@ use crate::actors::metrics::{EndOffsets, MetricsTask};
 use crate::actors::shutdown::ShutDown;
 use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
-use crate::config::{Config, Escalation, FieldMapping, RestartConfig};
+use crate::config::{Config, Escalation, EventsConfig, FieldMapping, RestartConfig};
 use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::{self, RestartPolicy};
@@ -38,6 +38,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// Time between two signs of life for `/health/live`.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// What a program that embeds drover may add to a configuration.
 #[derive(Default)]
@@ -105,6 +108,15 @@ impl App {
             while children.changed().await.is_ok() {
                 let now = children.borrow_and_update().as_ref().clone();
                 shown.set_children(now);
+            }
+        });
+        let beating = Arc::clone(&board);
+        actix::spawn(async move {
+            // On the System thread, like the supervisor: when it is wedged, so is this.
+            let mut beat = tokio::time::interval(BEAT);
+            loop {
+                beat.tick().await;
+                beating.beat();
             }
         });
         let grace = config.shutdown.grace;
@@ -202,7 +214,9 @@ fn children_of(
     options: Options,
 ) -> Result<Vec<ChildSpec>, AppError> {
     let breaker = Arc::new(Breaker::new(Arc::clone(board), metrics.clone()));
-    let pool = WriterPool::new(config.store.writers);
+    // SQLite has one write lock: more writers would only wait for each other.
+    let writers = if prepared.store.kind() == "sqlite" { 1 } else { config.store.writers };
+    let pool = WriterPool::new(writers);
     let budget = Arc::new(MemoryBudget::new(config.limits.memory));
     let ends = Arc::new(EndOffsets::default());
     let dead_letters = Arc::new(Notify::new());
@@ -247,7 +261,7 @@ fn children_of(
             task,
         ));
     }
-    for number in 1..=config.store.writers {
+    for number in 1..=writers {
         let (store, pool, breaker, metrics) =
             (Arc::clone(&prepared.store), pool.clone(), Arc::clone(&breaker), metrics.clone());
         let probe = (config.store.probe_min, config.store.probe_max);
@@ -314,19 +328,16 @@ fn policy(config: &RestartConfig) -> RestartPolicy {
     }
 }
 
+/// The mapping of a topic.
+#[must_use]
+pub fn mapping(events: &EventsConfig, topic: &str) -> Mapping {
+    let FieldMapping { event_type, user_id, element_id, timestamp, required, store_tombstones } =
+        events.topics.get(topic).unwrap_or(&events.default).clone();
+    Mapping { event_type, user_id, element_id, timestamp, required, store_tombstones }
+}
+
 fn mappings(config: &Config) -> BTreeMap<String, Arc<Mapping>> {
-    let mapping = |fields: &FieldMapping| {
-        Arc::new(Mapping {
-            event_type: fields.event_type.clone(),
-            user_id: fields.user_id.clone(),
-            element_id: fields.element_id.clone(),
-            timestamp: fields.timestamp.clone(),
-            required: fields.required.clone(),
-            store_tombstones: fields.store_tombstones,
-        })
-    };
-    let of = |topic: &String| mapping(config.events.topics.get(topic).unwrap_or(&config.events.default));
-    config.kafka.topics.iter().map(|topic| (topic.clone(), of(topic))).collect()
+    config.kafka.topics.iter().map(|topic| (topic.clone(), Arc::new(mapping(&config.events, topic)))).collect()
 }
 
 fn host_name() -> String {

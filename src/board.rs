@@ -101,7 +101,8 @@ impl Board {
         self.started.elapsed()
     }
 
-    /// Replaces the table of children. A consumer that has ended owns nothing, so its partitions go too.
+    /// Replaces the table of children. A consumer that has ended owns nothing, so its partitions go too, except while the
+    /// process stops: the receipt tells where each stood.
     pub fn set_children(&self, children: Vec<ChildStatus>) {
         {
             let mut has_run = write(&self.has_run);
@@ -111,7 +112,7 @@ impl Board {
                     ChildState::Running => {
                         has_run.insert(child.id.clone(), child.generation);
                     }
-                    ChildState::BackingOff | ChildState::Stopped | ChildState::Failed => {
+                    ChildState::BackingOff | ChildState::Stopped | ChildState::Failed if !self.draining() => {
                         if let Some(consumer) = consumers.get_mut(&child.id) {
                             consumer.partitions.clear();
                         }

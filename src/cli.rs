@@ -201,6 +201,9 @@ pub struct ProduceArgs {
     /// Makes the same events again; without it they are different each time.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Size of an event, in bytes; the smallest have some 170.
+    #[arg(long, value_name = "BYTES", default_value_t = 240, value_parser = clap::value_parser!(u64).range(..=50_000_000))]
+    pub event_bytes: u64,
     /// The brokers.
     #[command(flatten)]
     pub broker: BrokerFlags,

@@ -77,7 +77,6 @@ impl Task for MetricsTask {
                 _ = tick.tick() => {}
             }
             control.progress();
-            self.board.beat();
             self.sample_queues();
             tokio::join!(self.sample_ends(), self.sample_store());
         }

@@ -63,13 +63,12 @@ pub async fn prepare(config: &Config) -> Result<Prepared, AppError> {
     let waits = |error: &StoreError| {
         matches!(error.class, FailureClass::Breaker | FailureClass::RetryBatch | FailureClass::Unknown)
     };
-    until_answered("the store", wait, deadline, waits, || store.ping()).await?;
     if config.store.migrate {
         for name in until_answered("the store", wait, deadline, waits, || store.migrate()).await? {
             tracing::info!(migration = %name, "migrated the store");
         }
     } else {
-        store.check_schema().await?;
+        until_answered("the store", wait, deadline, waits, || store.check_schema()).await?;
     }
     let lookup = Arc::new(Lookup::new(&config.kafka, ASK_TIMEOUT)?);
     let cluster_id =

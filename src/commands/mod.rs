@@ -3,9 +3,12 @@
 pub mod audit;
 pub mod config;
 pub mod dead_letters;
+pub mod demo;
 pub mod migrate;
+pub mod produce;
 pub mod run;
 pub mod table;
+pub mod topics;
 
 use crate::app;
 use crate::cli::{Cli, Command};
@@ -22,6 +25,7 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
     let overrides = cli.overrides();
     let inputs = |needs| Inputs::of_process(cli.config.as_deref(), overrides.clone(), needs);
     let with_store = || loaded(inputs(Needs { store: true }));
+    let without_store = || loaded(inputs(Needs { store: false }));
     let mut out = std::io::stdout();
     match &cli.command {
         Command::Config(args) => config::run(args, inputs(Needs { store: false }), &mut out).map(|()| true),
@@ -29,9 +33,27 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let config = with_store()?;
             app::on_system(async move { run::run(config, &mut out).await })
         }
+        Command::Demo(args) => {
+            let demo = demo::prepare(args, overrides.clone())?;
+            start_telemetry(&demo.config().log)?;
+            let (clean, broker) = app::on_system(async move { demo.run(&mut out).await })?;
+            drop(broker);
+            Ok(clean)
+        }
+        Command::Produce(args) => {
+            let config = without_store()?;
+            let topic = args.topic.as_ref().or(config.kafka.topics.first()).map_or("", String::as_str);
+            let mapping = app::mapping(&config.events, topic);
+            app::on_system(async move { produce::run(&config.kafka, &mapping, args, &mut out).await.map(|()| true) })
+        }
+        Command::Topics(args) => {
+            let config = without_store()?;
+            app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
+        }
         Command::Audit(args) => {
-            let store = store::open(&with_store()?.store)?;
-            app::on_system(async move { audit::run(args, &*store, &mut out, &mut |_| {}).await })
+            let config = with_store()?;
+            let store = store::open(&config.store)?;
+            app::on_system(async move { audit::run(args, &config.kafka, &*store, &mut out, &mut |_| {}).await })
         }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;
@@ -41,7 +63,6 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
         }
-        _ => anyhow::bail!("not here yet"),
     }
 }
 

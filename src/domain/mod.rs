@@ -5,6 +5,7 @@ pub mod batch;
 pub mod decode;
 pub mod event;
 pub mod failure;
+pub mod generator;
 pub mod offsets;
 pub mod record;
 pub mod restart;

@@ -3,6 +3,7 @@
 //! Owns one client that never joins the group. Every call blocks up to its timeout and belongs in `spawn_blocking`.
 
 use super::client::{LoggingContext, admin_client_config};
+use super::embedded::CLUSTER_ID_PREFIX;
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use super::native;
 use super::offsets::{self, PartitionOffset};
@@ -12,12 +13,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// See the module.
 pub struct Lookup {
     client: BaseConsumer<LoggingContext>,
     timeout: Duration,
+    /// Whether it is the embedded broker, once that was asked.
+    embedded: OnceLock<bool>,
 }
 
 /// A topic as the cluster describes it.
@@ -54,7 +58,7 @@ impl Lookup {
         let client = config
             .create_with_context(LoggingContext::new("drover-lookup"))
             .map_err(|error| KafkaError::native("making the client that asks the cluster", &error))?;
-        Ok(Self { client, timeout })
+        Ok(Self { client, timeout, embedded: OnceLock::new() })
     }
 
     fn failed(&self, doing: String, error: &NativeError) -> KafkaError {
@@ -83,6 +87,13 @@ impl Lookup {
         }
     }
 
+    fn is_embedded(&self) -> bool {
+        *self.embedded.get_or_init(|| {
+            let id = self.client.client().fetch_cluster_id(self.timeout);
+            id.is_some_and(|id| id.starts_with(CLUSTER_ID_PREFIX))
+        })
+    }
+
     /// A topic's id and partitions; `None` when it does not exist.
     ///
     /// # Errors
@@ -102,6 +113,10 @@ impl Lookup {
             return Ok(None);
         }
         let partitions = found.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect();
+        if self.is_embedded() {
+            // It never answers the question for topic ids, and its topics live as long as the process.
+            return Ok(Some(TopicDescription { topic_id: None, partitions }));
+        }
         let topic_id = match native::topic_id(self.client.client(), topic, self.timeout) {
             Ok(id) => id,
             Err(error) if error.kind() == KafkaErrorKind::Unsupported => None,

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod embedded;
 pub mod error;
+pub mod gap_check;
 pub mod group_consumer;
 pub mod lookup;
 pub mod native;
@@ -11,4 +12,5 @@ pub mod producer;
 pub mod rebalance;
 #[cfg(test)]
 pub(crate) mod test_support;
+pub mod topic_info;
 pub mod topics;

@@ -195,3 +195,7 @@ impl OffsetReader {
         error.because(self.consumer.context().take_last_error())
     }
 }
+
+#[cfg(test)]
+#[path = "offsets_tests.rs"]
+mod tests;

@@ -11,6 +11,9 @@ use serde::Serialize;
 /// Offsets of one range: about a tenth of a second of the database's time.
 pub const RANGE: i64 = 200_000;
 
+/// Gaps of one partition that are kept to be read again: a bound for memory (16 MB).
+pub const MAX_GAPS: usize = 1_000_000;
+
 /// A range of offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct OffsetRange {
@@ -45,6 +48,9 @@ pub struct PartitionAudit {
     pub unaccounted_offsets: i64,
     /// Offsets that more than one of row, dead letter and gap account for.
     pub overlapping: i64,
+    /// The gaps, for whoever can read them again from Kafka; the first [`MAX_GAPS`] of them.
+    #[serde(skip)]
+    pub gaps: Vec<(i64, i64)>,
     /// Rows and dead letters at or above the position: expected after a rewind, until it is read past them again. While
     /// consumers are at work, at least so many.
     pub stored_ahead: i64,
@@ -63,6 +69,8 @@ impl PartitionAudit {
         self.gap_offsets += content.gap_offsets;
         self.unaccounted_offsets += content.unaccounted_offsets;
         self.overlapping += content.overlapping;
+        let room = MAX_GAPS.saturating_sub(self.gaps.len());
+        self.gaps.extend(content.gaps.iter().take(room));
         for &(first, next) in &content.unaccounted {
             let listed = self.unaccounted.len();
             match self.unaccounted.last_mut() {
@@ -143,6 +151,7 @@ async fn start(store: &dyn Store, topics: &[String]) -> Result<Vec<PartitionAudi
             rows: 0,
             dead_letters: 0,
             gap_offsets: 0,
+            gaps: Vec::new(),
             unaccounted: Vec::new(),
             unaccounted_offsets: 0,
             overlapping: 0,

@@ -210,6 +210,8 @@ pub struct RangeContent {
     pub dead_letters: i64,
     /// Offsets within gaps.
     pub gap_offsets: i64,
+    /// The gaps, cut at the ends of the range.
+    pub gaps: Vec<(i64, i64)>,
     /// Ranges `[first, next)` that nothing accounts for; at most the first 100 are listed.
     pub unaccounted: Vec<(i64, i64)>,
     /// Offsets that nothing accounts for.

@@ -43,7 +43,10 @@ pub fn content(tiles: &[Tile], first: i64, next: i64) -> RangeContent {
         match tile.kind {
             TileKind::Rows => content.rows += to - from,
             TileKind::DeadLetters => content.dead_letters += to - from,
-            TileKind::Gap => content.gap_offsets += to - from,
+            TileKind::Gap => {
+                content.gap_offsets += to - from;
+                content.gaps.push((from, to));
+            }
         }
         edges.push((from, 1_i32));
         edges.push((to, -1));
@@ -108,6 +111,12 @@ mod tests {
             let next = first + len;
             let mut expected = RangeContent::default();
             let mut alone = Vec::new();
+            for tile in tiles.iter().filter(|tile| tile.kind == TileKind::Gap) {
+                let (from, to) = (tile.first.max(first), tile.next.min(next));
+                if from < to {
+                    expected.gaps.push((from, to));
+                }
+            }
             for offset in first..next {
                 let covering: Vec<_> = tiles.iter().filter(|t| t.first <= offset && offset < t.next).collect();
                 for tile in &covering {

@@ -6,6 +6,7 @@ mod support;
 
 mod crash;
 mod group;
+mod http;
 mod lost_answer;
 mod outage;
 mod poison;
@@ -15,6 +16,7 @@ mod startup;
 mod store_contract;
 mod store_migrations;
 mod store_postgres;
+mod store_rewind;
 mod store_sqlite;
 mod transactions;
 mod zombie;

@@ -2,6 +2,7 @@
 //! around it are stored.
 
 use crate::support::events::{Event, Sent, event};
+use crate::support::raw_headers::send_with_header;
 use crate::support::scene::Scene;
 use crate::support::topics::{Read, read_topic};
 use crate::support::wait::until;
@@ -186,4 +187,27 @@ async fn rows_that_only_the_database_refuses_are_found_among_thousands() {
     expected.sort();
     assert_eq!(expected.len(), 60);
     assert_eq!(stored, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_name_that_is_not_utf8_stays_as_it_is_in_the_table() {
+    let Some(scene) = Scene::new(1).await else { return };
+    let (brokers, topic) = (scene.brokers.clone(), scene.topic.clone());
+    tokio::task::spawn_blocking(move || {
+        send_with_header(&brokers, &topic, b"no JSON", b"n\xff\xfe", b"v\x80");
+        send_with_header(&brokers, &topic, br#"{"event_type":"a"}"#, b"drover_source\xff", b"v");
+    })
+    .await
+    .unwrap();
+    let mut drover = scene.run(1).start("drover");
+    scene.database.until_accounted(&scene.topic, 2).await;
+    drover.stop().await;
+    let rows = scene.database.query("SELECT \"offset\", value, headers FROM dead_letters", &[]).await;
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].get::<_, i64>(0), rows[0].get::<_, &[u8]>(1)), (0, &b"no JSON"[..]));
+    let headers: Value = rows[0].get(2);
+    assert_eq!(headers[0]["name_base64"], STANDARD.encode(b"n\xff\xfe"), "{headers}");
+    assert_eq!(headers[0]["value"], STANDARD.encode(b"v\x80"), "{headers}");
+    let rows = scene.database.query("SELECT \"offset\", source FROM events", &[]).await;
+    assert_eq!((rows[0].get::<_, i64>(0), rows[0].get::<_, Option<String>>(1)), (1, None));
 }

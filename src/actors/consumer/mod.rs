@@ -245,19 +245,17 @@ impl<'c> Work<'c> {
         first: Result<KafkaRecord<'c>, KafkaError>,
         records: &mut Records<'c>,
     ) -> Result<(), ExitError> {
-        let mut next = first;
-        for _ in 0..BURST {
-            match next {
+        let mut next = Some(first);
+        let mut taken = 0;
+        // What the client has handed over is never dropped: it would look like a gap to the record behind it. So the
+        // loop decides whether to go on before it asks for the next one.
+        while let Some(record) = next {
+            match record {
                 Ok(record) => self.take(&record)?,
                 Err(error) => return self.client_error(&error).await,
             }
-            if self.is_blocked() {
-                break;
-            }
-            match records.next_fetched() {
-                Some(fetched) => next = fetched,
-                None => break,
-            }
+            taken += 1;
+            next = if taken < BURST && !self.is_blocked() { records.next_fetched() } else { None };
         }
         Ok(())
     }

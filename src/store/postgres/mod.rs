@@ -10,6 +10,7 @@ mod error;
 mod migrations;
 mod pool;
 mod range;
+mod refusal;
 mod schema;
 pub mod statements;
 pub mod tls;

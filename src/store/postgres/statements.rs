@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Error, Statement};
 /// Begins a batch transaction; the isolation is named because a role or database may default to another one.
 pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
+/// Moves the positions, and tells whether anything is stored in the ranges that they pass: after a rewind.
 const COMPARE_AND_SWAP: &str = "
     WITH u AS (
         UPDATE partition_progress p SET next_offset = v.new, updated_at = now()
@@ -16,8 +17,21 @@ const COMPARE_AND_SWAP: &str = "
         WHERE p.topic = v.topic AND p.partition = v.partition AND p.incarnation = v.incarnation AND p.next_offset = v.old
         RETURNING 1
     )
-    SELECT CASE WHEN count(*) = cardinality($1) THEN 0
-                ELSE drover_raise('DR001', 'a position was moved by another owner') END FROM u";
+    SELECT CASE WHEN count(*) <> cardinality($1)
+                THEN drover_raise('DR001', 'a position was moved by another owner') <> 0
+                ELSE EXISTS (
+                    SELECT 1 FROM unnest($1::text[], $2::int4[], $3::int4[], $4::int8[], $5::int8[])
+                                  AS v(topic, partition, incarnation, old, new)
+                    WHERE EXISTS (SELECT 1 FROM events t
+                                  WHERE t.topic = v.topic AND t.partition = v.partition AND t.incarnation = v.incarnation
+                                    AND t.\"offset\" >= v.old AND t.\"offset\" < v.new)
+                       OR EXISTS (SELECT 1 FROM dead_letters t
+                                  WHERE t.topic = v.topic AND t.partition = v.partition AND t.incarnation = v.incarnation
+                                    AND t.\"offset\" >= v.old AND t.\"offset\" < v.new)
+                       OR EXISTS (SELECT 1 FROM offset_gaps t
+                                  WHERE t.topic = v.topic AND t.partition = v.partition AND t.incarnation = v.incarnation
+                                    AND t.first_offset >= v.old AND t.first_offset < v.new))
+                END FROM u";
 
 const POSITIONS: &str = "
     SELECT p.topic, p.partition, p.incarnation, p.next_offset FROM partition_progress p
@@ -30,10 +44,37 @@ const ROLLUPS: &str = "
     ORDER BY 2, 3, 4
     ON CONFLICT (minute, topic, partition, event_type) DO UPDATE SET count = r.count + excluded.count";
 
+/// Writes the parts of gaps that nothing accounts for yet: all of a gap, but after a rewind.
 const GAPS: &str = "
+    WITH g AS (
+        SELECT * FROM unnest($1::text[], $2::int4[], $3::int4[], $4::int8[], $5::int8[], $6::text[]) WITH ORDINALITY
+                      AS v(topic, partition, incarnation, first, next, reason, gap)
+    ), tile AS (
+        SELECT gap, t.\"offset\" AS first, t.\"offset\" + 1 AS next FROM g JOIN events t
+            ON (t.topic, t.partition, t.incarnation) = (g.topic, g.partition, g.incarnation)
+               AND t.\"offset\" >= g.first AND t.\"offset\" < g.next
+        UNION ALL
+        SELECT gap, t.\"offset\", t.\"offset\" + 1 FROM g JOIN dead_letters t
+            ON (t.topic, t.partition, t.incarnation) = (g.topic, g.partition, g.incarnation)
+               AND t.\"offset\" >= g.first AND t.\"offset\" < g.next
+        UNION ALL
+        SELECT gap, t.first_offset, t.next_offset FROM g JOIN offset_gaps t
+            ON (t.topic, t.partition, t.incarnation) = (g.topic, g.partition, g.incarnation)
+               AND t.first_offset >= g.first AND t.first_offset < g.next
+        UNION ALL
+        SELECT gap, before.first_offset, before.next_offset FROM g, LATERAL (
+            SELECT first_offset, next_offset FROM offset_gaps t
+            WHERE (t.topic, t.partition, t.incarnation) = (g.topic, g.partition, g.incarnation) AND t.first_offset < g.first
+            ORDER BY first_offset DESC LIMIT 1) before
+        UNION ALL
+        SELECT gap, next, next FROM g
+    ), hole AS (
+        SELECT gap, first AS next, max(next) OVER (PARTITION BY gap ORDER BY first, next
+                                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS first FROM tile
+    )
     INSERT INTO offset_gaps (topic, partition, incarnation, first_offset, next_offset, reason)
-    SELECT * FROM unnest($1::text[], $2::int4[], $3::int4[], $4::int8[], $5::int8[], $6::text[])
-    ON CONFLICT (topic, partition, incarnation, first_offset) DO UPDATE SET next_offset = excluded.next_offset";
+    SELECT g.topic, g.partition, g.incarnation, greatest(hole.first, g.first), hole.next, g.reason
+    FROM hole JOIN g USING (gap) WHERE hole.next > greatest(hole.first, g.first)";
 
 const DEAD_LETTERS: &str = "
     INSERT INTO dead_letters (topic, partition, incarnation, \"offset\", key, value, headers, \"timestamp\", timestamp_type,
@@ -43,21 +84,32 @@ const DEAD_LETTERS: &str = "
     FROM unnest($1::text[], $2::int4[], $3::int4[], $4::int8[], $5::bytea[], $6::bytea[], $7::text[], $8::int8[], $9::text[],
                 $10::text[], $11::text[], $12::text[], $13::int4[])
          AS v(topic, partition, incarnation, \"offset\", key, value, headers, ts, ts_type, code, message, stage, attempts)
+    WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.topic = v.topic AND e.partition = v.partition
+                      AND e.incarnation = v.incarnation AND e.\"offset\" = v.\"offset\")
     ORDER BY 1, 2, 4
     ON CONFLICT (topic, partition, incarnation, \"offset\") DO NOTHING";
 
-/// Moves what was staged into `events` and counts it; rows that are there already are left alone.
+/// Moves what was staged into `events` and counts it; rows and dead letters that are there already are left alone. The
+/// parameters are topics, partitions and names of the batch's rollups: a type that is not among them counts as `other`.
 pub const MERGE_STAGE: &str = "
     WITH i AS (
         INSERT INTO events (topic, partition, incarnation, \"offset\", key, user_id, event_type, element_id, occurred_at,
                             payload, consumer_id, source)
         SELECT topic, partition, incarnation, \"offset\", key, user_id, event_type, element_id, occurred_at,
-               payload, consumer_id, source FROM drover_stage
+               payload, consumer_id, source FROM drover_stage s
+        WHERE NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.topic = s.topic AND d.partition = s.partition
+                          AND d.incarnation = s.incarnation AND d.\"offset\" = s.\"offset\")
         ON CONFLICT (topic, partition, incarnation, \"offset\") DO NOTHING
         RETURNING topic, partition, event_type
     ), r AS (
         INSERT INTO event_rollups AS r (minute, topic, partition, event_type, count)
-        SELECT date_trunc('minute', now()), topic, partition, left(event_type, 50), count(*) FROM i GROUP BY 1, 2, 3, 4
+        SELECT date_trunc('minute', now()), i.topic, i.partition, coalesce(v.name, 'other'), count(*)
+        FROM i LEFT JOIN LATERAL (
+            SELECT name FROM unnest($1::text[], $2::int4[], $3::text[]) AS n(topic, partition, name)
+            WHERE n.topic = i.topic AND n.partition = i.partition AND (n.name = i.event_type
+                  OR octet_length(i.event_type) > 200 AND octet_length(n.name) > 196 AND starts_with(i.event_type, n.name))
+            ORDER BY octet_length(name) DESC LIMIT 1) v ON true
+        GROUP BY 1, 2, 3, 4 ORDER BY 2, 3, 4
         ON CONFLICT (minute, topic, partition, event_type) DO UPDATE SET count = r.count + excluded.count
     )
     SELECT count(*) FROM i";
@@ -150,6 +202,18 @@ impl<'a> Positions<'a> {
             to: advances.iter().map(|a| a.to).collect(),
         }
     }
+}
+
+/// Topics, partitions and names of the batch's rollups.
+#[must_use]
+pub fn rollup_names(batch: &Batch) -> (Vec<&str>, Vec<i32>, Vec<&str>) {
+    let advances = batch.advances();
+    let slots = batch.rollups().iter().map(|rollup| &advances[usize::from(rollup.slot)]);
+    (
+        slots.clone().map(|advance| advance.topic.as_str()).collect(),
+        slots.map(|advance| advance.partition).collect(),
+        batch.rollups().iter().map(|rollup| rollup.event_type.as_str()).collect(),
+    )
 }
 
 /// Adds the batch's rows to the rollups.

@@ -18,12 +18,16 @@ use chrono::{DateTime, Utc};
 use futures::SinkExt as _;
 use futures::future::BoxFuture;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, CopyInSink, Error, Statement};
 
 /// Bytes of one COPY message: large enough that messages cost nothing, small enough that a copy of it is not felt.
 const COPY_CHUNK: usize = 256 * 1024;
+/// Every statement of a batch finds its rows by index. A plan that was made while a table was small would read all of it,
+/// and would be kept while the table grows, until the next ANALYZE. Without JIT, because where an index is missing (the
+/// staging table) the penalty for reading all would look like a plan worth compiling.
+const SESSION_SETTINGS: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off";
 /// How long a session that was told to end may take to be gone.
 const END_SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -38,10 +42,13 @@ pub struct PgWriter {
     lock_wait: bool,
 }
 
-struct Connection {
-    session: Session,
-    statements: Statements,
+/// A session that is ready for batches.
+pub(super) struct Connection {
+    pub(super) session: Session,
+    pub(super) statements: Statements,
     backend: Backend,
+    /// Answers no longer match questions: see [`Connection::write_directly`].
+    out_of_step: AtomicBool,
 }
 
 /// What tells a session of the server from every other, before and after it.
@@ -73,13 +80,14 @@ impl PgWriter {
                 .query_one("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()", &[])
                 .await?;
             let backend = Backend { pid: row.try_get(0)?, started: row.try_get(1)? };
+            session.client.batch_execute(SESSION_SETTINGS).await?;
             Ok::<_, Error>((backend, Statements::prepare(&session.client).await?))
         };
         let (backend, statements) = tokio::time::timeout(self.settings.transaction_timeout, prepared)
             .await
             .map_err(|_| no_answer(what, self.settings.transaction_timeout))?
             .map_err(|error| error_from(&error, what))?;
-        self.connection = Some(Connection { session, statements, backend });
+        self.connection = Some(Connection { session, statements, backend, out_of_step: AtomicBool::new(false) });
         Ok(())
     }
 
@@ -97,10 +105,9 @@ impl PgWriter {
         let outcome = tokio::time::timeout(timeout, connection.write(batch)).await;
         let result = outcome.unwrap_or_else(|_| Err(WriteError::Store(no_answer("storing a batch", timeout))));
         self.lock_wait = matches!(&result, Err(WriteError::Store(error)) if error.code.as_deref() == Some("55P03"));
-        if let Err(WriteError::Store(error)) = &result
-            && error.code.is_none()
-        {
-            // No answer of the server: what runs there is unknown, and only ending it makes it known.
+        // No answer of the server: what runs there is unknown, and only ending it makes it known.
+        let unanswered = matches!(&result, Err(WriteError::Store(error)) if error.code.is_none());
+        if unanswered || connection.out_of_step.load(Ordering::Relaxed) {
             self.give_up();
         }
         result
@@ -204,16 +211,19 @@ async fn end_session(client: &Client, backend: Backend, application_name: &str) 
 impl Connection {
     async fn write(&self, batch: &Batch) -> Result<Receipt, WriteError> {
         match self.write_directly(batch).await {
-            Err(Flight::Rows(error)) if is_own_key(&error) => self.write_staged(batch).await,
+            Ok(Some(receipt)) => Ok(receipt),
+            Ok(None) => self.write_staged(batch).await,
             Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error).await),
             Err(Flight::Other(error)) => Err(WriteError::Store(other_error(&error))),
-            Ok(receipt) => Ok(receipt),
         }
     }
 
-    /// The ordinary way. Each flight is queued at once and answered in order; an error in one statement makes the server
-    /// refuse those behind it, so the COMMIT at the end of the queue rolls back.
-    async fn write_directly(&self, batch: &Batch) -> Result<Receipt, Flight> {
+    /// The ordinary way; `None` when something is stored there already. Each flight is queued at once and answered in order;
+    /// an error in one statement makes the server refuse those behind it, so the COMMIT at the end of the queue rolls back.
+    ///
+    /// A COPY that is refused before it begins leaves the driver one answer behind: it ends the COPY that never was with a
+    /// second Sync, and the server answers that too. Such a connection must not be used again.
+    async fn write_directly(&self, batch: &Batch) -> Result<Option<Receipt>, Flight> {
         let client = &self.session.client;
         let positions = Positions::of(batch);
         let swap_parameters = positions.parameters();
@@ -223,14 +233,24 @@ impl Connection {
             client.query_one(&self.statements.compare_and_swap, &swap_parameters),
             async { if has_rows { client.copy_in(&self.statements.copy).await.map(Some) } else { Ok(None) } },
         );
-        let opened = begun.and(swapped.map(|_| ())).and(sink).map_err(Flight::Other);
-        let sink = match opened {
-            Ok(sink) => sink,
+        if sink.is_err() {
+            self.out_of_step.store(true, Ordering::Relaxed);
+        }
+        let opened = begun.and(swapped.and_then(|row| row.try_get::<_, bool>(0)));
+        let (known, sink) = match opened.and_then(|known| Ok((known, sink?))) {
+            Ok(opened) => opened,
             Err(error) => {
-                self.roll_back().await;
-                return Err(error);
+                if !self.out_of_step.load(Ordering::Relaxed) {
+                    self.roll_back().await;
+                }
+                return Err(Flight::Other(error));
             }
         };
+        if known {
+            drop(sink);
+            self.roll_back().await;
+            return Ok(None);
+        }
         let (copied, letters, gaps, rollups, committed) = futures::join!(
             async {
                 match sink {
@@ -246,10 +266,12 @@ impl Connection {
         let rows = copied.map_err(Flight::Rows)?;
         let new_letters = letters.map_err(Flight::Other)?;
         gaps.and(rollups).and(committed).map_err(Flight::Other)?;
-        Ok(Receipt { rows, duplicates: batch.dead_letters().len() as u64 - new_letters, dead_letters: new_letters })
+        let duplicates = batch.dead_letters().len() as u64 - new_letters;
+        Ok(Some(Receipt { rows, duplicates, dead_letters: new_letters }))
     }
 
-    /// The way after a rewind, where rows meet their own keys: through a staging table, comparing what is there already.
+    /// The way after a rewind: through a staging table, past what is there already. What a record ended as when it was first
+    /// stored stands: a dead letter stays one, a row stays one and must be equal, and gaps are cut around both.
     async fn write_staged(&self, batch: &Batch) -> Result<Receipt, WriteError> {
         let client = &self.session.client;
         let positions = Positions::of(batch);
@@ -266,8 +288,12 @@ impl Connection {
             let copy: Statement = client.prepare(&copy_into("drover_stage")).await.map_err(Flight::Other)?;
             let sink = client.copy_in(&copy).await.map_err(Flight::Other)?;
             let staged = copy_rows(sink, batch, 0..batch.metas().len()).await.map_err(Flight::Rows)?;
-            let inserted: i64 =
-                client.query_one(MERGE_STAGE, &[]).await.and_then(|row| row.try_get(0)).map_err(Flight::Rows)?;
+            let (topics, partitions, types) = statements::rollup_names(batch);
+            let inserted: i64 = client
+                .query_one(MERGE_STAGE, &[&topics, &partitions, &types])
+                .await
+                .and_then(|row| row.try_get(0))
+                .map_err(Flight::Rows)?;
             client.query_one(COMPARE_STAGE, &[]).await.map_err(Flight::Other)?;
             let letters =
                 statements::write_dead_letters(client, &self.statements, batch).await.map_err(Flight::Other)?;
@@ -298,67 +324,6 @@ impl Connection {
             tracing::debug!(error = %error, "rollback was not answered");
         }
     }
-
-    /// The row behind an error of the COPY: by the line that the error names, else by halving.
-    async fn bad_row(&self, batch: &Batch, error: &Error) -> WriteError {
-        let store_error = error_from(error, "storing a batch");
-        if store_error.class != FailureClass::Split {
-            return WriteError::Store(store_error);
-        }
-        let Some(db) = error.as_db_error() else {
-            return WriteError::Store(store_error);
-        };
-        let named = db.where_().and_then(copy_line).and_then(|line| line.checked_sub(1));
-        if let Some(index) = named.filter(|&index| index < batch.metas().len()) {
-            return WriteError::Row { index, code: db.code().code().to_owned(), message: db.message().to_owned() };
-        }
-        match self.halve(batch).await {
-            Ok(Some(found)) => found,
-            Ok(None) => WriteError::Store(StoreError {
-                class: FailureClass::Unknown,
-                message: format!("{}; no row is refused alone", store_error.message),
-                ..store_error
-            }),
-            Err(error) => WriteError::Store(error_from(&error, "looking for a refused row")),
-        }
-    }
-
-    /// Looks for the first row that is refused, in transactions that always roll back.
-    async fn halve(&self, batch: &Batch) -> Result<Option<WriteError>, Error> {
-        let (mut low, mut high) = (0, batch.metas().len());
-        let mut last = None;
-        while low < high {
-            let middle = if high - low == 1 { high } else { low + (high - low) / 2 };
-            match self.refusal(batch, low..middle).await? {
-                Some(refusal) => {
-                    high = middle;
-                    last = Some(refusal);
-                    if middle - low == 1 {
-                        break;
-                    }
-                }
-                None => low = middle,
-            }
-        }
-        Ok((low < high).then_some(last).flatten().map(|(code, message)| WriteError::Row { index: low, code, message }))
-    }
-
-    async fn refusal(&self, batch: &Batch, range: Range<usize>) -> Result<Option<(String, String)>, Error> {
-        let client = &self.session.client;
-        client.batch_execute(BEGIN).await?;
-        let sink = client.copy_in(&self.statements.copy).await?;
-        let copied = copy_rows(sink, batch, range).await;
-        client.batch_execute("ROLLBACK").await?;
-        match copied {
-            Ok(_) => Ok(None),
-            Err(error) => match error.as_db_error() {
-                Some(db) if error_from(&error, "").class == FailureClass::Split => {
-                    Ok(Some((db.code().code().to_owned(), db.message().to_owned())))
-                }
-                _ => Err(error),
-            },
-        }
-    }
 }
 
 impl Positions<'_> {
@@ -374,7 +339,7 @@ enum Flight {
 }
 
 /// Sends rows and the end of the stream, and waits for the count.
-async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Range<usize>) -> Result<u64, Error> {
+pub(super) async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Range<usize>) -> Result<u64, Error> {
     let metas = batch.metas();
     let start = metas.get(range.start).map_or(0, |meta| meta.start);
     let end = metas.get(range.end).map_or(batch.rows().len(), |meta| meta.start);
@@ -387,34 +352,8 @@ async fn copy_rows(sink: CopyInSink<Bytes>, batch: &Batch, range: Range<usize>) 
     sink.finish().await
 }
 
-/// Whether the error is the primary key of `events`: the row is there already.
-fn is_own_key(error: &Error) -> bool {
-    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
-        && error.as_db_error().and_then(|db| db.constraint()) == Some("events_pkey")
-}
-
 /// An error of a statement that carries no rows can never be the fault of a row.
 fn other_error(error: &Error) -> StoreError {
     let error = error_from(error, "storing a batch");
     if error.class == FailureClass::Split { StoreError { class: FailureClass::Bug, ..error } } else { error }
-}
-
-/// The line that the context of a COPY error names: `COPY events, line 17, column payload`.
-fn copy_line(context: &str) -> Option<usize> {
-    let rest = &context[context.find("COPY ")?..];
-    let digits = &rest[rest.find(", line ")? + ", line ".len()..];
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    digits[..end].parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::copy_line;
-
-    #[test]
-    fn the_line_of_a_copy_error_is_read() {
-        assert_eq!(copy_line("COPY events, line 17, column payload"), Some(17));
-        assert_eq!(copy_line("JSON data, line 1: {\nCOPY events, line 3"), Some(3));
-        assert_eq!(copy_line("PL/pgSQL function f() line 3"), None);
-    }
 }

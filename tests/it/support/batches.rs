@@ -1,10 +1,12 @@
 //! Batches as consumers fill them.
 
+use crate::support::stores::TestStore;
 use drover::domain::batch::Batch;
 use drover::domain::event::EventRow;
 use drover::domain::failure::{DeadLetterCode, Rejection};
 use drover::domain::record::{OwnedRecord, PackedHeaders, RecordTimestamp, TimestampType};
 use drover::store::{Receipt, StoreError, StoreWriter, WriteError, row};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub const TOPIC: &str = "user_events";
@@ -74,4 +76,29 @@ pub fn store_error(result: Result<Receipt, WriteError>) -> StoreError {
         Err(WriteError::Store(error)) => error,
         other => panic!("expected an error of the store, got {other:?}"),
     }
+}
+
+/// Two partitions: rows, a dead letter and both kinds of gaps.
+pub fn mixed() -> Batch {
+    let mut batch = Batch::new("consumer-1");
+    let zero = batch.slot(TOPIC, 0, 1, 0);
+    let one = batch.slot(TOPIC, 1, 1, 100);
+    for offset in 0..5 {
+        push_row(&mut batch, zero, &event(0, offset));
+    }
+    batch.push_dead_letter(zero, event(0, 5), rejection(), 1);
+    batch.push_gap(zero, 9, "jump");
+    push_row(&mut batch, zero, &event(0, 9));
+    push_row(&mut batch, one, &event(1, 100));
+    batch.push_gap(one, 104, "tail");
+    batch
+}
+
+pub async fn registered(test: &TestStore, starts: &[(i32, i64)]) {
+    let starts: BTreeMap<i32, i64> = starts.iter().copied().collect();
+    test.store.register_topic(TOPIC, Some("id-1"), &starts).await.unwrap();
+}
+
+pub async fn next_offset(test: &TestStore, partition: i32) -> i64 {
+    test.store.topic(TOPIC).await.unwrap().unwrap().partitions[&partition].next_offset
 }

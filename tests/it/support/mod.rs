@@ -5,6 +5,7 @@ pub mod database;
 pub mod drover;
 pub mod events;
 pub mod proxy;
+pub mod raw_headers;
 pub mod scene;
 pub mod servers;
 pub mod stores;

@@ -1,0 +1,187 @@
+//! `drover demo`: embedded broker, fresh store, a stream of events and the consumers, in one process with nothing installed.
+//!
+//! Reads neither `drover.toml` nor the environment: a demo must never reach somebody's database. Every start is fresh,
+//! because the embedded broker's offsets begin at zero again: a SQLite file of its own, or, with `--database-url`, a schema
+//! of its own. Ctrl-C drains and prints the receipt.
+
+mod live;
+
+use super::run::{print_receipt, stop_signal};
+use crate::app::{App, Options};
+use crate::cli::DemoArgs;
+use crate::config::{Config, ConfigFile, GroupProtocol, Inputs, Needs, Override, load};
+use crate::domain::generator::{DEFAULT_EVENT_BYTES, EventGenerator, PoisonKind};
+use crate::domain::record::PackedHeaders;
+use crate::kafka::embedded::EmbeddedBroker;
+use crate::kafka::error::KafkaErrorKind;
+use crate::kafka::producer::{EventProducer, Outgoing};
+use anyhow::Context as _;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Time between two looks at what is due.
+const PACE: Duration = Duration::from_millis(20);
+/// The embedded broker's work grows with the number of batches, so few large ones are sent.
+const LINGER_MS: &str = "100";
+/// How long the end waits for events that are on their way.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A demo that is ready to run.
+pub struct Demo {
+    config: Config,
+    broker: EmbeddedBroker,
+    plan: Plan,
+    /// Removed at the end, unless the person named a place.
+    scratch: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy)]
+struct Plan {
+    events_per_second: u64,
+    poison_every: u64,
+    duration: Option<Duration>,
+}
+
+/// Starts the broker and makes the configuration.
+///
+/// # Errors
+/// A flag that the configuration refuses; a broker or directory that cannot be made.
+pub fn prepare(args: &DemoArgs, mut overrides: Vec<Override>) -> anyhow::Result<Demo> {
+    let broker = EmbeddedBroker::start()?;
+    let stamp = format!("{}_{}", chrono::Utc::now().format("%Y%m%d_%H%M%S"), std::process::id());
+    let mut scratch = None;
+    let mut set = |key: &'static str, value: String| overrides.push(Override { key, value, flag: "drover demo" });
+    set("kafka.brokers", broker.bootstrap_servers().to_owned());
+    if args.store.database_url.is_some() {
+        set("store.schema", format!("drover_demo_{stamp}"));
+    } else {
+        let dir = match &args.data_dir {
+            Some(dir) => dir.clone(),
+            None => scratch.insert(std::env::temp_dir().join(format!("drover-demo-{stamp}"))).clone(),
+        };
+        std::fs::create_dir_all(&dir).with_context(|| format!("making the directory {}", dir.display()))?;
+        set("store.url", format!("sqlite:{}", dir.join(format!("drover-demo-{stamp}.db")).display()));
+    }
+    let inputs = Inputs { file: ConfigFile::None, environment: Vec::new(), overrides, needs: Needs { store: true } };
+    let mut config = load(&inputs)?;
+    if !config.log.filter.contains("drover") && config.log.filter == "info" {
+        // The live lines say what goes on; the log is for what goes wrong.
+        config.log.filter = "warn".to_owned();
+    }
+    // Its rebalances take a second there; the classic protocol's wait for whole sessions.
+    config.kafka.protocol = GroupProtocol::Consumer;
+    config.kafka.producer.entry("linger.ms".to_owned()).or_insert_with(|| LINGER_MS.to_owned());
+    // Clients cannot create topics there.
+    config.dead_letters.create_topic = false;
+    for topic in &config.kafka.topics {
+        broker.create_topic(topic, config.kafka.partitions)?;
+        broker.create_topic(&config.dead_letters.topic.replace("{topic}", topic), config.kafka.partitions)?;
+    }
+    let plan =
+        Plan { events_per_second: args.events_per_second, poison_every: args.poison_every, duration: args.duration };
+    Ok(Demo { config, broker, plan, scratch })
+}
+
+impl Demo {
+    /// The configuration of the demo.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Runs until Ctrl-C or the end of `--duration`; gives back whether nothing was left, and the broker, which must outlive
+    /// the System: its clients would report it missing.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    pub async fn run(self, out: &mut impl Write) -> anyhow::Result<(bool, EmbeddedBroker)> {
+        let Self { config, broker, plan, scratch } = self;
+        let stop = stop_signal()?;
+        let store = crate::config::hide_password(&config.store.url);
+        let schema = config.store.schema.clone();
+        let producer = Arc::new(EventProducer::new(&config.kafka, "drover-demo", config.limits.record_bytes)?);
+        let topic = config.kafka.topics.first().cloned().unwrap_or_default();
+        let app = App::start(config, Options::default()).await?;
+        writeln!(out, "drover demo: {} events a second, 1 in {} broken", plan.events_per_second, plan.poison_every)?;
+        writeln!(out, "  broker  {} (embedded, keeps nothing)", broker.bootstrap_servers())?;
+        writeln!(
+            out,
+            "  store   {store}{}",
+            if store.starts_with("sqlite") { String::new() } else { format!(" schema {schema}") }
+        )?;
+        if let Some(addr) = app.http_addr() {
+            writeln!(out, "  page    http://{addr}/")?;
+        }
+        writeln!(out, "  Ctrl-C drains and prints the receipt")?;
+        let sending = tokio::spawn(send(Arc::clone(&producer), topic, plan));
+        let shown = tokio::spawn(live::show(app.board()));
+        let duration = plan.duration;
+        let ended = async move {
+            tokio::select! {
+                () = stop => {}
+                () = async { match duration { Some(time) => tokio::time::sleep(time).await, None => std::future::pending().await } } => {}
+            }
+            // What was sent is to be seen stored: first the stream ends, then the consumers drain.
+            sending.abort();
+            let flushed = tokio::task::spawn_blocking(move || producer.flush(FLUSH_TIMEOUT)).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                tracing::warn!("some events of the demo were not delivered");
+            }
+        };
+        let receipt = app.run_until_stopped(ended).await;
+        shown.abort();
+        // Its last frame must be gone before the receipt.
+        let _ = shown.await;
+        print_receipt(&receipt, out)?;
+        if let Some(dir) = scratch {
+            std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+        }
+        Ok((receipt.is_clean(), broker))
+    }
+}
+
+/// Sends events at an even pace until it is dropped.
+async fn send(producer: Arc<EventProducer>, topic: String, plan: Plan) {
+    let mut generator = EventGenerator::new(rand::random(), DEFAULT_EVENT_BYTES);
+    let mut poison = PoisonKind::ALL.iter().cycle();
+    let mut headers = PackedHeaders::default();
+    headers.push(b"drover_source", Some(b"demo"));
+    let mut tick = tokio::time::interval(PACE);
+    let started = Instant::now();
+    let mut sent: u64 = 0;
+    loop {
+        tick.tick().await;
+        let due = u64::try_from(started.elapsed().as_nanos() * u128::from(plan.events_per_second) / 1_000_000_000);
+        while sent < due.unwrap_or(u64::MAX) {
+            let now_ms = chrono::Utc::now().timestamp_millis();
+            let is_poison = plan.poison_every > 0 && (sent + 1).is_multiple_of(plan.poison_every);
+            let (event, value) = match if is_poison { poison.next() } else { None } {
+                Some(&kind) => generator.next_poison(kind, now_ms),
+                None => {
+                    let event = generator.next_event(now_ms);
+                    (event, Some(event.value.clone()))
+                }
+            };
+            let outgoing = Outgoing {
+                topic: &topic,
+                partition: None,
+                key: Some(event.user_id.as_bytes()),
+                value: value.as_deref(),
+                headers: &headers,
+                timestamp_ms: Some(now_ms),
+            };
+            match producer.try_send(outgoing) {
+                Ok(()) => sent += 1,
+                // The broker is behind: what is due is sent later.
+                Err(error) if error.kind() == KafkaErrorKind::QueueFull => break,
+                Err(error) => {
+                    tracing::warn!(error = %error, "an event of the demo was not sent");
+                    sent += 1;
+                }
+            }
+        }
+    }
+}

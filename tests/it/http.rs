@@ -1,0 +1,330 @@
+//! The HTTP server on a real socket: health, status, metrics, the page, and who is let in.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use actix_web::dev::ServerHandle;
+use drover::board::{Board, Identity};
+use drover::config::HttpConfig;
+use drover::domain::status::{
+    BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus, ExitReason, ExitRecord, PartitionStatus,
+    PartitionStop,
+};
+use drover::http::{HttpState, serve};
+use drover::metrics::Metrics;
+use reqwest::blocking::{Client, Response};
+use serde_json::{Value, json};
+
+const TOKEN: &str = "a-very-secret-token";
+
+/// A server on a free port, stopped when it is dropped.
+struct Running {
+    addr: SocketAddr,
+    board: Arc<Board>,
+    metrics: Metrics,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(token: Option<&str>) -> Self {
+        let identity = Identity {
+            version: env!("CARGO_PKG_VERSION").into(),
+            replica_id: "replica-a".into(),
+            group: "dashboard_consumer_group".into(),
+            topics: vec!["user_events".into()],
+            store: "postgres".into(),
+            cluster_id: None,
+        };
+        let board = Arc::new(Board::new(identity, 1_700_000_000_000));
+        let metrics = Metrics::new().unwrap();
+        let config =
+            HttpConfig { enabled: true, addr: "127.0.0.1:0".parse().unwrap(), token: token.map(ToOwned::to_owned) };
+        let state = HttpState { board: board.clone(), metrics: metrics.clone(), config };
+        let (started, start) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            actix::System::new().block_on(async move {
+                let (server, addr) = serve(state).unwrap();
+                started.send((server.handle(), addr)).unwrap();
+                server.await.unwrap();
+            });
+        });
+        let (handle, addr) = start.recv().unwrap();
+        Self { addr, board, metrics, handle, thread: Some(thread) }
+    }
+
+    fn get(&self, path: &str) -> Response {
+        client().get(format!("http://{}{path}", self.addr)).send().unwrap()
+    }
+
+    /// Everything in order: one consumer with one partition, one writer.
+    fn turn_green(&self) {
+        self.board.set_store_ok(true);
+        self.board.set_children(vec![
+            child("consumer-1", ChildKind::Consumer, ChildState::Running),
+            child("writer-1", ChildKind::DbWriter, ChildState::Running),
+        ]);
+        self.board.set_consumer(consumer(None));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The stop is an order that the server's own thread carries out; the future only waits for it.
+        drop(self.handle.stop(false));
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the server's thread panicked");
+    }
+}
+
+fn client() -> Client {
+    Client::builder().no_proxy().build().unwrap()
+}
+
+fn child(id: &str, kind: ChildKind, state: ChildState) -> ChildStatus {
+    ChildStatus {
+        id: id.into(),
+        kind,
+        state,
+        since_ms: 1,
+        generation: 1,
+        restarts: 0,
+        budget_left: 10,
+        next_start_ms: None,
+        last_exit: None,
+    }
+}
+
+fn consumer(stopped: Option<PartitionStop>) -> ConsumerStatus {
+    ConsumerStatus {
+        id: "consumer-1".into(),
+        stored: 41,
+        dead_letters: 1,
+        duplicates: 2,
+        partitions: vec![PartitionStatus {
+            topic: "user_events".into(),
+            partition: 0,
+            next_offset: 42,
+            end_offset: Some(50),
+            lag: Some(8),
+            stopped,
+        }],
+    }
+}
+
+/// What the server answers to these exact bytes.
+fn raw(addr: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn readiness_is_red_with_reasons_turns_green_and_turns_red_again() {
+    let server = Running::start(None);
+    let answer = server.get("/health/ready");
+    assert_eq!(answer.status(), 503);
+    let body: Value = answer.json().unwrap();
+    assert_eq!(
+        body,
+        json!({"status": "not_ready", "reasons": ["no consumer has been started yet", "the store has not answered yet"]})
+    );
+
+    server.turn_green();
+    let answer = server.get("/health/ready");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.json::<Value>().unwrap(), json!({"status": "ready", "reasons": []}));
+
+    let breaker = BreakerStatus { open: true, cause: Some("connection refused".into()), ..Default::default() };
+    server.board.set_breaker(breaker);
+    let stop = PartitionStop { code: "topic.recreated".into(), message: "it is another topic".into(), since_ms: 1 };
+    server.board.set_consumer(consumer(Some(stop)));
+    let answer = server.get("/health/ready");
+    assert_eq!(answer.status(), 503);
+    assert_eq!(
+        answer.json::<Value>().unwrap()["reasons"],
+        json!([
+            "the breaker in front of the store is open: connection refused",
+            "partition user_events/0 is stopped with topic.recreated: it is another topic"
+        ])
+    );
+    assert_eq!(server.get("/health/live").status(), 200, "an outage is no reason to kill the process");
+}
+
+#[test]
+fn the_status_shows_the_supervision_tree_and_every_owned_partition() {
+    let server = Running::start(None);
+    server.turn_green();
+    let mut failed = child("consumer-2", ChildKind::Consumer, ChildState::Failed);
+    failed.restarts = 10;
+    failed.last_exit = Some(ExitRecord {
+        reason: ExitReason::Panicked,
+        message: "out of range".into(),
+        location: Some("src/x.rs:7".into()),
+        at_ms: 5,
+        generation: 10,
+    });
+    server.board.set_children(vec![child("consumer-1", ChildKind::Consumer, ChildState::Running), failed]);
+
+    let answer = server.get("/api/v1/status");
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let status: Value = answer.json().unwrap();
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["replica_id"], "replica-a");
+    assert_eq!(status["group"], "dashboard_consumer_group");
+    assert_eq!(status["topics"], json!(["user_events"]));
+    assert_eq!(status["store"], "postgres");
+    assert!(status["uptime_ms"].is_u64());
+    assert_eq!(status["readiness"]["ready"], false);
+    assert_eq!(status["breaker"]["open"], false);
+    assert_eq!(status["children"][1]["state"], "failed");
+    assert_eq!(status["children"][1]["last_exit"]["location"], "src/x.rs:7");
+    let consumers = status["consumers"].as_array().unwrap();
+    assert_eq!(consumers.len(), 2, "a consumer that has not said anything yet is shown too");
+    assert_eq!(consumers[0]["state"], "running");
+    assert_eq!(consumers[0]["stored"], 41);
+    assert_eq!(consumers[0]["lag"], 8);
+    assert_eq!(consumers[0]["partitions"][0]["next_offset"], 42);
+    assert_eq!(consumers[1]["state"], "failed");
+    assert_eq!(consumers[1]["restarts"], 10);
+}
+
+#[test]
+fn promtool_accepts_the_metrics() {
+    let server = Running::start(None);
+    let metrics = &server.metrics;
+    metrics.init_consumer("consumer-1", &["user_events".into()]);
+    metrics.set_consumer_state("consumer-1", "running");
+    metrics.set_partition_stopped("user_events", 0, "position.lost");
+    metrics.store_batch_rows.observe(10.0);
+    metrics.store_transaction_duration_seconds.with_label_values(&["stored"]).observe(0.01);
+    server.get("/nothing");
+    let answer = server.get("/metrics");
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text().unwrap();
+    for part in [
+        "process_cpu_seconds_total ",
+        concat!("drover_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        r#"drover_http_requests_total{route="unmatched",status="404"} 1"#,
+        r#"drover_messages_processed_total{consumer_id="consumer-1",outcome="stored",topic="user_events"} 0"#,
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+
+    let promtool =
+        Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let Ok(mut promtool) = promtool else {
+        return; // Prometheus is not installed here; scripts/test installs it.
+    };
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let verdict = promtool.wait_with_output().unwrap();
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
+}
+
+#[test]
+fn a_foreign_host_name_is_refused_without_a_token_and_addresses_are_not() {
+    let server = Running::start(None);
+    let get = |host: &str| raw(server.addr, &format!("GET /api/v1/status HTTP/1.1\r\n{host}Connection: close\r\n\r\n"));
+    for host in
+        ["Host: rebind.example\r\n", "Host: localhost.rebind.example\r\n", "Host: 127.0.0.1.rebind.example:80\r\n"]
+    {
+        let answer = get(host);
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{host:?}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+        assert!(!answer.contains("replica-a"), "{answer}");
+    }
+    for host in ["Host: localhost:8080\r\n", "Host: 127.0.0.1\r\n", "Host: [::1]:8080\r\n"] {
+        let answer = get(host);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{host:?}: {answer}");
+    }
+}
+
+#[test]
+fn a_configured_token_is_needed_for_everything_but_health() {
+    let server = Running::start(Some(TOKEN));
+    server.turn_green();
+    for path in ["/", "/metrics", "/api/v1/status", "/assets/page.js", "/nothing"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status(), 401, "{path}");
+        assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"drover\"");
+        let problem: Value = answer.json().unwrap();
+        assert_eq!(problem["status"], 401);
+        assert!(!problem.to_string().contains(TOKEN));
+    }
+    for path in ["/health/live", "/health/ready"] {
+        assert_eq!(server.get(path).status(), 200, "{path}");
+    }
+    let ask = |path: &str, token: &str| {
+        let url = format!("http://{}{path}", server.addr);
+        client().get(url).bearer_auth(token).header("host", "drover.example").send().unwrap()
+    };
+    assert_eq!(ask("/metrics", "a-very-secret-toke").status(), 401);
+    assert_eq!(ask("/metrics?token=a-very-secret-token", "").status(), 401, "a token in a URL ends up in logs");
+    for path in ["/", "/metrics", "/api/v1/status"] {
+        let answer = ask(path, TOKEN);
+        assert_eq!(answer.status(), 200, "{path}");
+        assert!(!answer.text().unwrap().contains(TOKEN), "{path}");
+    }
+}
+
+#[test]
+fn the_page_comes_with_a_policy_that_allows_no_foreign_and_no_inline_script() {
+    let server = Running::start(None);
+    let answer = server.get("/");
+    assert_eq!(answer.status(), 200);
+    let headers = answer.headers().clone();
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    let page = answer.text().unwrap();
+    assert!(!page.contains("style=") && !page.contains("<style") && !page.contains(" onclick"), "{page}");
+    assert_eq!(page.matches("<script").count(), page.matches("<script src=\"/assets/").count());
+    for link in page.split(['"', '\'']).filter(|part| part.starts_with('/')) {
+        assert_ne!(server.get(link).status(), 404, "{link} is linked from the page");
+    }
+    assert_eq!(server.get("/assets/page.js").headers()["content-type"], "text/javascript; charset=utf-8");
+}
+
+#[test]
+fn what_is_not_there_and_what_cannot_be_done_are_problem_documents() {
+    let server = Running::start(None);
+    let answer = server.get("/api/v1/nothing");
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    let problem: Value = answer.json().unwrap();
+    assert_eq!(
+        problem,
+        json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is nothing at /api/v1/nothing"})
+    );
+    assert_eq!(server.get("/assets/secret").status(), 404);
+
+    let answer = client().post(format!("http://{}/api/v1/status", server.addr)).send().unwrap();
+    assert_eq!(answer.status(), 405);
+    assert_eq!(answer.headers()["allow"], "GET, HEAD");
+    assert_eq!(answer.json::<Value>().unwrap()["title"], "Method Not Allowed");
+    let answer = client().head(format!("http://{}/metrics", server.addr)).send().unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_with_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let state = HttpState {
+        board: Arc::new(Board::new(Identity::default(), 0)),
+        metrics: Metrics::new().unwrap(),
+        config: HttpConfig { enabled: true, addr, token: Some(TOKEN.into()) },
+    };
+    let error = actix::System::new().block_on(async { serve(state).err() }).unwrap().to_string();
+    assert!(error.starts_with(&format!("cannot listen on http.addr = {addr}: ")), "{error}");
+    assert!(error.contains("another program") && error.contains("--http-addr"), "{error}");
+    assert!(!error.contains(TOKEN), "{error}");
+}
