@@ -69,9 +69,9 @@ async fn rebalance_under_load(protocol: &str) {
     };
     let moves = async {
         scene.database.until_accounted(&scene.topic, 1_000).await;
-        let mut second = consume(&scene, protocol, "second");
+        let second = consume(&scene, protocol, "second");
         second.until_each_owns(3).await;
-        let mut third = consume(&scene, protocol, "third");
+        let third = consume(&scene, protocol, "third");
         third.until_each_owns(2).await;
         first.stop().await;
         second.until_each_owns(3).await;

@@ -105,16 +105,18 @@ impl Database {
         };
         let of = "WHERE topic = $1 AND partition = $2";
         let parameters: [&(dyn ToSql + Sync); 2] = [&topic, &partition];
-        let rows = self.query(&format!("SELECT \"offset\", key, payload, consumer_id FROM events {of}"), &parameters);
-        for row in rows.await {
+        let rows =
+            self.query(&format!("SELECT \"offset\", key, payload, consumer_id FROM events {of}"), &parameters).await;
+        for row in rows {
             add(row.get(0), Account::Row { key: row.get(1), payload: row.get(2), consumer_id: row.get(3) });
         }
-        let letters = self.query(&format!("SELECT \"offset\", code FROM dead_letters {of}"), &parameters);
-        for row in letters.await {
+        let letters = self.query(&format!("SELECT \"offset\", code FROM dead_letters {of}"), &parameters).await;
+        for row in letters {
             add(row.get(0), Account::DeadLetter { code: row.get(1) });
         }
-        let gaps = self.query(&format!("SELECT first_offset, next_offset, reason FROM offset_gaps {of}"), &parameters);
-        for row in gaps.await {
+        let gaps =
+            self.query(&format!("SELECT first_offset, next_offset, reason FROM offset_gaps {of}"), &parameters).await;
+        for row in gaps {
             for offset in row.get::<_, i64>(0)..row.get::<_, i64>(1) {
                 add(offset, Account::Gap { reason: row.get(2) });
             }
