@@ -17,6 +17,8 @@ use tokio::time::Instant;
 
 /// Longest wait for one answer of the cluster.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for the first question, so that a cluster that is not there is told of every few seconds.
+const FIRST_ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two looks at what does not answer, and between two lines about it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const SAY_AGAIN: Duration = Duration::from_secs(5);
@@ -71,8 +73,12 @@ pub async fn prepare(config: &Config) -> Result<Prepared, AppError> {
         until_answered("the store", wait, deadline, waits, || store.check_schema()).await?;
     }
     let lookup = Arc::new(Lookup::new(&config.kafka, ASK_TIMEOUT)?);
-    let cluster_id =
-        until_answered("Kafka", wait, deadline, KafkaError::is_transient, || ask(&lookup, Lookup::cluster_id)).await?;
+    let cluster_id = until_answered("Kafka", wait, deadline, KafkaError::is_transient, || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = left.clamp(LOOK_AGAIN, FIRST_ASK_TIMEOUT);
+        ask(&lookup, move |lookup| lookup.cluster_id(timeout))
+    })
+    .await?;
     let admin = TopicAdmin::new(&config.kafka, ASK_TIMEOUT)?;
     for topic in &config.kafka.topics {
         let partitions = ensure_source(config, &admin, topic, deadline).await?;

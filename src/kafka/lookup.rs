@@ -16,6 +16,10 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+/// Reports of the background that are looked at for the reason of an error, and how long each is waited for.
+const REPORTS: usize = 10;
+const REPORT_WAIT: Duration = Duration::from_millis(20);
+
 /// See the module.
 pub struct Lookup {
     client: BaseConsumer<LoggingContext>,
@@ -67,23 +71,29 @@ impl Lookup {
 
     /// Adds why, where librdkafka said it.
     fn explained(&self, error: KafkaError) -> KafkaError {
-        // Serves the callbacks, so that the reason of a timeout is known.
-        let _ = self.client.poll(Duration::ZERO);
+        // Serves the callbacks, so that the reason of a timeout is known; this client fetches nothing, so no record is lost.
+        for _ in 0..REPORTS {
+            if self.client.poll(REPORT_WAIT).is_none() {
+                break;
+            }
+        }
         error.because(self.client.context().take_last_error())
     }
 
-    /// The id of the cluster.
+    /// The id of the cluster. Blocks for up to twice `timeout`, which may be shorter than that of the other questions.
     ///
     /// # Errors
     /// No broker answers in time.
-    pub fn cluster_id(&self) -> KafkaResult<String> {
-        match self.client.client().fetch_cluster_id(self.timeout) {
-            Some(id) => Ok(id),
-            None => match self.client.fetch_metadata(None, self.timeout) {
-                // Redpanda before 23 and old brokers have none; the contract needs a name that stays.
-                Ok(_) => Ok("unnamed".to_owned()),
-                Err(error) => Err(self.failed("asking the cluster for its id".into(), &error)),
-            },
+    pub fn cluster_id(&self, timeout: Duration) -> KafkaResult<String> {
+        let ask = || self.client.client().fetch_cluster_id(timeout);
+        if let Some(id) = ask() {
+            return Ok(id);
+        }
+        match self.client.fetch_metadata(None, timeout) {
+            // It answers now, so it may only have been away before. Redpanda before 23 and old brokers have no id; the
+            // contract needs a name that stays.
+            Ok(_) => Ok(ask().unwrap_or_else(|| "unnamed".to_owned())),
+            Err(error) => Err(self.failed("asking the cluster for its id".into(), &error)),
         }
     }
 

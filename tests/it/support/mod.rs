@@ -1,6 +1,14 @@
-//! What the tests share: stores of their own, batches, and a way to cut connections.
+//! What the tests share: servers, the binary, events, and a way to look into the database and to cut connections.
 
 pub mod batches;
+pub mod database;
+pub mod drover;
+pub mod events;
 pub mod proxy;
+pub mod raw_headers;
+pub mod scene;
+pub mod servers;
 pub mod stores;
+pub mod topics;
 pub mod tree;
+pub mod wait;
