@@ -8,6 +8,7 @@
 mod intake;
 mod lanes;
 mod owned;
+mod pauses;
 mod receipts;
 mod revoke;
 pub mod start;
@@ -50,9 +51,6 @@ pub type ConsumerActor = TaskActor<ConsumerTask>;
 const BURST: usize = 256;
 /// How often status, metrics and the hint are looked after.
 const TICK: Duration = Duration::from_millis(250);
-/// A lane that is full for longer than this has its partitions paused, so that polling can go on. A pause throws away what
-/// was fetched ahead, so ordinary back-pressure must not cause one.
-const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// How long a consumer whose group gave it nothing counts as starting; a member without partitions hears nothing more.
 const IDLE_MEMBER_AFTER: Duration = Duration::from_secs(10);
 /// How often the topics' ids are compared with those stored.
@@ -220,7 +218,7 @@ impl<'c> Work<'c> {
                 }
             }
             let blocked = self.is_blocked();
-            let pause_at = self.blocked_since.map(|since| since + PAUSE_AFTER);
+            let pause_at = self.blocked_since.map(|since| since + pauses::PAUSE_AFTER);
             let ready = self.lanes.ready(Instant::now(), self.stopping.is_some() || self.revoking.is_some());
             let ready_at = self.lanes.next_ready().filter(|_| ready.is_none() && !self.task.min_batch_age.is_zero());
             tokio::select! {
@@ -318,69 +316,6 @@ impl<'c> Work<'c> {
         }
         tokio::time::sleep(ERROR_PAUSE).await;
         Ok(())
-    }
-
-    /// Whether a lane that is not paused is full: then the next record might have no place.
-    fn is_blocked(&mut self) -> bool {
-        let intake_full = !self.intake.has_room();
-        let full = self.owned.iter().any(|partition| {
-            partition.stop.is_none()
-                && !self.lanes_paused(partition.lane)
-                && (intake_full || !self.lanes.has_room(partition.lane))
-        });
-        if full && self.stopping.is_none() {
-            self.blocked_since.get_or_insert_with(Instant::now);
-            true
-        } else {
-            self.blocked_since = None;
-            false
-        }
-    }
-
-    fn lanes_paused(&self, lane: usize) -> bool {
-        self.lanes.iter().nth(lane).is_some_and(|lane| lane.paused)
-    }
-
-    fn pause_full_lanes(&mut self) -> Result<(), ExitError> {
-        // While the processor is full, every partition waits for it.
-        let all = !self.intake.has_room();
-        for lane in 0..self.lanes.count() {
-            if (all || !self.lanes.has_room(lane)) && !self.lanes.at(lane).paused {
-                self.lanes.at(lane).paused = true;
-                let partitions = self.readable(lane);
-                self.task.metrics.partition_pauses.with_label_values(&[&self.task.id]).inc_by(partitions.len() as u64);
-                self.consumer.pause(&partitions).map_err(failed)?;
-            }
-        }
-        self.blocked_since = None;
-        Ok(())
-    }
-
-    fn resume_lanes_with_room(&mut self) -> Result<(), ExitError> {
-        for lane in 0..self.lanes.count() {
-            if self.lanes.at(lane).paused
-                && self.lanes.has_room(lane)
-                && self.intake.has_room()
-                && self.stopping.is_none()
-            {
-                self.lanes.at(lane).paused = false;
-                let partitions = self.readable(lane);
-                for id in &partitions {
-                    // The client fetches anew: a jump at its first record is confirmed like one after a seek.
-                    if let Some(read) = self.owned.get(id).and_then(|partition| partition.read.as_mut()) {
-                        read.doubt();
-                    }
-                }
-                self.consumer.resume(&partitions).map_err(failed)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The partitions of a lane that are read.
-    fn readable(&self, lane: usize) -> Vec<TopicPartition> {
-        let read = self.owned.iter().filter(|partition| partition.lane == lane && partition.stop.is_none());
-        read.map(|partition| partition.id.clone()).collect()
     }
 
     fn stop(&mut self, deadline: Instant) {
