@@ -33,6 +33,7 @@ use actix_web::dev::ServerHandle;
 use prepare::Prepared;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,6 +179,7 @@ impl App {
 }
 
 /// Runs work on an actix System over a multi-thread tokio runtime: actors route on this thread, their tasks use all cores.
+/// Its threads live until the process ends.
 pub fn on_system<T>(work: impl Future<Output = T>) -> T {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
@@ -186,7 +188,10 @@ pub fn on_system<T>(work: impl Future<Output = T>) -> T {
             .build()
             .expect("a process that cannot start threads cannot do anything")
     };
-    actix::System::with_tokio_rt(runtime).block_on(work)
+    // Dropping it would wait without end for whatever still blocks in the background, such as a client that cannot close
+    // because its broker is away. Everything that must end has ended in time; the rest ends with the process.
+    let system = ManuallyDrop::new(actix::System::with_tokio_rt(runtime));
+    system.block_on(work)
 }
 
 /// Tells metrics of ends and restarts.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 /// Longest wait for one answer of the cluster.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same for the first question, so that a cluster that is not there is told of every few seconds.
-const FIRST_ASK_TIMEOUT: Duration = Duration::from_secs(2);
+const FIRST_ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between two looks at what does not answer, and between two lines about it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const SAY_AGAIN: Duration = Duration::from_secs(5);

@@ -16,7 +16,6 @@ use crate::config::{Config, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
 use anyhow::Context as _;
-use std::time::Duration;
 
 /// Runs what the command line asks for; gives back whether all went well.
 ///
@@ -32,57 +31,40 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Config(args) => config::run(args, inputs(Needs { store: false }), &mut out).map(|()| true),
         Command::Run(_) | Command::Consume(_) => {
             let config = with_store()?;
-            on_system(async move { run::run(config, &mut out).await })
+            app::on_system(async move { run::run(config, &mut out).await })
         }
         Command::Demo(args) => {
             let demo = demo::prepare(args, overrides.clone())?;
             start_telemetry(&demo.config().log)?;
             let (clean, broker) = app::on_system(async move { demo.run(&mut out).await })?;
-            drop(broker);
+            // The process ends now; what still speaks to the broker in the background must not find it gone.
+            std::mem::forget(broker);
             Ok(clean)
         }
         Command::Produce(args) => {
             let config = without_store()?;
             let topic = args.topic.as_ref().or(config.kafka.topics.first()).map_or("", String::as_str);
             let mapping = app::mapping(&config.events, topic);
-            on_system(async move { produce::run(&config.kafka, &mapping, args, &mut out).await.map(|()| true) })
+            app::on_system(async move { produce::run(&config.kafka, &mapping, args, &mut out).await.map(|()| true) })
         }
         Command::Topics(args) => {
             let config = without_store()?;
-            on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
+            app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
         }
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
-            on_system(async move { audit::run(args, &config.kafka, &*store, &mut out, &mut |_| {}).await })
+            app::on_system(async move { audit::run(args, &config.kafka, &*store, &mut out, &mut |_| {}).await })
         }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;
-            on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
+            app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
         }
         Command::Migrate(args) => {
             let store = store::open(&with_store()?.store)?;
-            on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
+            app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
         }
     }
-}
-
-/// How long the threads of a System that has done its work may take to end.
-const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Runs a command on a System, and does not wait for ever for its threads afterwards: librdkafka's questions to a cluster
-/// that is gone take their timeouts, and all that matters is done by then.
-fn on_system(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
-    app::on_system(async move {
-        let ended = work.await;
-        let code = i32::from(!ended.as_ref().is_ok_and(|well| *well));
-        std::thread::spawn(move || {
-            std::thread::sleep(EXIT_TIMEOUT);
-            tracing::warn!(timeout = ?EXIT_TIMEOUT, "a thread did not end; the process ends without it");
-            std::process::exit(code);
-        });
-        ended
-    })
 }
 
 /// The configuration, with telemetry set up as it says.

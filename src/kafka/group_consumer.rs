@@ -18,10 +18,13 @@ use rdkafka::message::{BorrowedMessage, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a seek may take to reach the partition's fetcher; it is local, a broker is not asked.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause between two looks at whether the group has let a member go.
+const LEAVE_PAUSE: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub struct GroupConsumer {
@@ -98,7 +101,9 @@ impl GroupConsumer {
         let list = offsets_list(partitions);
         let client = self.client();
         if self.cooperative() { client.incremental_assign(&list) } else { client.assign(&list) }
-            .map_err(|error| self.error("assigning partitions", &error))
+            .map_err(|error| self.error("assigning partitions", &error))?;
+        client.context().answered();
+        Ok(())
     }
 
     /// Answers a revoke.
@@ -108,7 +113,9 @@ impl GroupConsumer {
     pub fn unassign(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
         let client = self.client();
         if self.cooperative() { client.incremental_unassign(&partitions_list(partitions)) } else { client.unassign() }
-            .map_err(|error| self.error("giving up partitions", &error))
+            .map_err(|error| self.error("giving up partitions", &error))?;
+        client.context().answered();
+        Ok(())
     }
 
     /// Stops fetching these; what was fetched ahead is thrown away.
@@ -187,14 +194,22 @@ impl GroupConsumer {
         let Some(client) = self.inner.take() else {
             return true;
         };
-        client.context().closing.store(true, Ordering::Release);
-        let unsubscribe = leave && self.is_static;
+        let leave = leave && self.is_static;
+        let runtime = tokio::runtime::Handle::current();
         let closed = tokio::task::spawn_blocking(move || {
-            if unsubscribe {
-                // In the classic protocol only this gives a static place up.
+            client.context().close(&*client);
+            if leave {
+                // In the classic protocol only this gives a static place up, and only when it is through before the client
+                // closes: the place is gone when the member has no id any more.
                 client.unsubscribe();
+                let deadline = Instant::now() + timeout / 2;
+                while native::is_member(client.client()) && Instant::now() < deadline {
+                    // Polling serves the callback; what is delivered was stopped by the caller.
+                    let _ =
+                        runtime.block_on(async { tokio::time::timeout(LEAVE_PAUSE, client.recv()).await.map(drop) });
+                }
             }
-            drop_client(client);
+            drop(client);
         });
         tokio::time::timeout(timeout, closed).await.is_ok()
     }
@@ -206,31 +221,15 @@ impl Drop for GroupConsumer {
             return;
         };
         // Dropping polls until the group has let go: the callback must answer alone, and this thread must not wait.
-        client.context().closing.store(true, Ordering::Release);
+        let close = move || {
+            client.context().close(&*client);
+            drop(client);
+        };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || drop_client(client))),
-            Err(_) => drop_client(client),
+            Ok(runtime) => drop(runtime.spawn_blocking(close)),
+            Err(_) => close(),
         }
     }
-}
-
-/// Closes a client whose callback answers alone from now on.
-///
-/// A rebalance that was handed over before and never answered would keep librdkafka waiting for ever, and the thread with
-/// it: whatever is open is answered here, by an assign of nothing and an unassign of all.
-fn drop_client(client: Arc<StreamConsumer<GroupContext>>) {
-    let answered = if matches!(client.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-        client.incremental_assign(&TopicPartitionList::new()).and_then(|()| {
-            let owned = client.assignment()?;
-            client.incremental_unassign(&owned)
-        })
-    } else {
-        client.unassign()
-    };
-    if let Err(error) = answered {
-        tracing::debug!(error = %error, "nothing was left to give up before closing");
-    }
-    drop(client);
 }
 
 /// The records of a group member.

@@ -35,6 +35,20 @@ pub fn for_each_header(message: &BorrowedMessage<'_>, visit: &mut HeaderVisitor<
     }
 }
 
+/// Whether the client has an id in its group; it loses it when it leaves.
+pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
+    // SAFETY: the client lives for the whole call.
+    let id = unsafe { sys::rd_kafka_memberid(client.native_ptr()) };
+    if id.is_null() {
+        return false;
+    }
+    // SAFETY: librdkafka gives back a text of ours that ends in NUL.
+    let is_empty = unsafe { CStr::from_ptr(id) }.is_empty();
+    // SAFETY: the text was allocated by librdkafka for us and is not used any more.
+    unsafe { sys::rd_kafka_mem_free(client.native_ptr(), id.cast()) };
+    !is_empty
+}
+
 /// Kafka's id of a topic; `None` where the broker is too old to have ids (before 2.8). Blocks up to `timeout`.
 ///
 /// # Errors

@@ -8,7 +8,7 @@
 use super::client::LoggingContext;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError as NativeError, KafkaResult as NativeResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
@@ -44,10 +44,12 @@ pub enum RebalanceEvent {
 pub struct GroupContext {
     log: LoggingContext,
     events: Mutex<VecDeque<RebalanceEvent>>,
+    /// The event that librdkafka waits for an answer to, and whether it is an assign.
+    unanswered: Mutex<Option<(bool, TopicPartitionList)>>,
     /// Wakes the task that owns the consumer when an event was noted.
     pub(super) noted: Notify,
     /// Set before the consumer closes: from then on the callback answers by itself.
-    pub(super) closing: AtomicBool,
+    closing: AtomicBool,
     /// Commits that were answered well.
     pub(super) commits_ok: AtomicU64,
     /// Commits that were refused.
@@ -59,6 +61,7 @@ impl GroupContext {
         Self {
             log: LoggingContext::new(name),
             events: Mutex::new(VecDeque::new()),
+            unanswered: Mutex::new(None),
             noted: Notify::new(),
             closing: AtomicBool::new(false),
             commits_ok: AtomicU64::new(0),
@@ -68,6 +71,21 @@ impl GroupContext {
 
     pub(super) fn next_event(&self) -> Option<RebalanceEvent> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// The task has answered.
+    pub(super) fn answered(&self) {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// From now on nobody but the callback answers. An event that the task has left is answered here: closing would wait
+    /// for that answer for ever.
+    pub(super) fn close(&self, consumer: &impl Consumer<Self>) {
+        self.closing.store(true, Ordering::Release);
+        let left = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((assign, list)) = left {
+            answer_alone(consumer, assign, &list);
+        }
     }
 
     pub(super) fn last_error(&self) -> Option<String> {
@@ -99,6 +117,7 @@ impl ConsumerContext for GroupContext {
             answer_alone(consumer, assign, list);
             return;
         }
+        *self.unanswered.lock().unwrap_or_else(PoisonError::into_inner) = Some((assign, list.clone()));
         let partitions = partitions_of(list);
         let event = if assign {
             RebalanceEvent::Assign(partitions)
@@ -123,7 +142,7 @@ impl ConsumerContext for GroupContext {
     }
 }
 
-fn answer_alone(consumer: &BaseConsumer<GroupContext>, assign: bool, list: &TopicPartitionList) {
+fn answer_alone(consumer: &impl Consumer<GroupContext>, assign: bool, list: &TopicPartitionList) {
     let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
     let answered = match (assign, cooperative) {
         (true, true) => consumer.incremental_assign(&TopicPartitionList::new()),
