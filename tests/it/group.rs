@@ -40,9 +40,11 @@ async fn three_processes_share_a_group(protocol: &str) {
     }
     let sent = scene.send(events(0..10_000)).await;
     scene.database.until_accounted(&scene.topic, 10_000).await;
-    for (drover, id) in drovers.iter_mut().zip(ids) {
+    for (drover, id) in drovers.iter().zip(ids) {
         drover.until_ready().await;
         assert_eq!(drover.owned().await.into_iter().collect::<Vec<_>>(), [(id.to_owned(), 2)]);
+    }
+    for drover in &mut drovers {
         drover.stop().await;
     }
     let accounts = scene.database.assert_stored(&scene.topic, &sent).await;

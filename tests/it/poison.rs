@@ -74,10 +74,9 @@ async fn every_kind_of_poison_is_one_dead_letter_byte_for_byte_and_the_records_a
     mixed.push(Event { partition: Some(0), ..event(poisons.len()) });
     let mut sent = scene.send(mixed).await;
     sent.sort_by_key(|sent| sent.offset);
-    let (good, bad): (Vec<(usize, Sent)>, Vec<(usize, Sent)>) =
-        sent.into_iter().enumerate().partition(|(at, _)| at % 2 == 0);
-    let good: Vec<Sent> = good.into_iter().map(|(_, sent)| sent).collect();
-    let bad: Vec<Sent> = bad.into_iter().map(|(_, sent)| sent).collect();
+    // They alternate, a good one first.
+    let good: Vec<Sent> = sent.iter().step_by(2).cloned().collect();
+    let bad: Vec<Sent> = sent.into_iter().skip(1).step_by(2).collect();
 
     let mut drover = scene.run(1).set("DROVER_LIMITS_RECORD_BYTES", 90_000).start("drover");
     scene.database.until_accounted(&scene.topic, i64::try_from(good.len() + bad.len()).unwrap()).await;
@@ -109,9 +108,7 @@ async fn every_kind_of_poison_is_one_dead_letter_byte_for_byte_and_the_records_a
     }
 
     let published = read_topic(&scene.brokers, &format!("{}.dlq", scene.topic), poisons.len()).await;
-    for (name, _, code) in &poisons {
-        let at = poisons.iter().position(|(other, _, _)| other == name).unwrap();
-        let sent = &bad[at];
+    for ((name, _, code), sent) in poisons.iter().zip(&bad) {
         let found: Vec<&Read> = published
             .iter()
             .filter(|read| read.header("kafka_dlt-original-offset") == Some(&sent.offset.to_be_bytes()[..]))

@@ -79,7 +79,7 @@ async fn a_store_refuses_another_group_and_another_cluster() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_is_added_later_starts_at_its_beginning_even_with_latest() {
-    let Some(scene) = Scene::new(1).await else { return };
+    let Some(mut scene) = Scene::new(1).await else { return };
     scene.send(events_to(0, 0..100)).await;
     let mut drover = scene
         .run(1)

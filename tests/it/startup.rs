@@ -48,7 +48,7 @@ async fn a_database_that_is_not_there_is_waited_for_and_named() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_is_not_there_is_waited_for_and_named() {
     let Some(scene) = Scene::new(1).await else { return };
-    let command = scene.run(1).set("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1").set("DROVER_STARTUP_WAIT", "1s");
+    let command = scene.run(1).set("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1").set("DROVER_STARTUP_WAIT", "4s");
     let ended = command.run("drover").await;
     assert_eq!(ended.code, Some(1), "{}", ended.log);
     for named in ["waiting for Kafka", "startup.wait", "127.0.0.1:1", "Connection refused"] {

@@ -48,7 +48,8 @@ async fn a_process_that_was_frozen_in_a_drain_wakes_up_to_lose_its_race() {
 async fn a_process_that_was_frozen_with_a_lock_in_its_hand_is_ended_by_its_heir() {
     let Some(scene) = Scene::new(1).await else { return };
     let mut sent = scene.send(events_to(0, 0..1_000)).await;
-    let mut zombie = consume(&scene, "zombie").set("DROVER_STORE_LOCK_TIMEOUT", "60s").start("zombie");
+    let patient = consume(&scene, "zombie").set("DROVER_STORE_TRANSACTION_TIMEOUT", "60s");
+    let mut zombie = patient.set("DROVER_STORE_LOCK_TIMEOUT", "60s").start("zombie");
     scene.database.until_accounted(&scene.topic, 1_000).await;
     let held = scene.database.hold_positions().await;
     sent.extend(scene.send(events_to(0, 1_000..1_500)).await);

@@ -51,7 +51,7 @@ impl Scene {
             brokers: servers.brokers.clone(),
             directory: tempfile::tempdir().unwrap(),
             admin: TopicAdmin::new(&kafka, ASK_TIMEOUT).unwrap(),
-            producer: EventProducer::new(&kafka, "test", 16 << 20).unwrap(),
+            producer: producer(&servers.brokers),
         };
         scene.create_topic(partitions).await;
         scene
@@ -78,8 +78,10 @@ impl Scene {
         self.admin.create(&self.topic, partitions, -1, &[]).await.unwrap();
     }
 
-    pub async fn add_partitions(&self, to: i32) {
+    /// Grows the topic. The producer is made anew, so that it knows.
+    pub async fn add_partitions(&mut self, to: i32) {
         self.admin.add_partitions(&self.topic, to).await.unwrap();
+        self.producer = producer(&self.brokers);
     }
 
     /// Deletes the topic and waits until the brokers have forgotten it.
@@ -180,6 +182,10 @@ impl Drop for Scene {
 async fn delete_topics(brokers: &str, topics: &[&str]) {
     // Where there is none to delete, that is well too.
     admin_client(brokers).delete_topics(topics, &AdminOptions::new()).await.unwrap();
+}
+
+fn producer(brokers: &str) -> EventProducer {
+    EventProducer::new(&kafka_config(brokers), "test", 16 << 20).unwrap()
 }
 
 fn admin_client(brokers: &str) -> AdminClient<DefaultClientContext> {
