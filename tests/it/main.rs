@@ -10,6 +10,7 @@ mod readme;
 mod tidy;
 
 mod crash;
+mod gaps;
 mod group;
 mod http;
 mod lost_answer;
