@@ -4,9 +4,12 @@ use crate::support::drover::Drover;
 use crate::support::events::events;
 use crate::support::scene::Scene;
 use crate::support::servers::{self, PrivatePostgres, Servers};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-const EVENTS: usize = 30_000;
+/// Events sent at once, and how many such rounds are sent while the database is away.
+const ROUND: usize = 500;
+const ROUNDS_IN_OUTAGE: usize = 10;
 /// How long the database is away: longer than the session of the group and than the time allowed between two polls.
 const OUTAGE: Duration = Duration::from_secs(10);
 
@@ -15,8 +18,6 @@ async fn a_database_that_crashes_in_a_drain_costs_no_record_no_dead_letter_and_n
     let Some(shared) = servers::shared() else { return };
     let Some(postgres) = PrivatePostgres::start() else { return };
     let scene = Scene::on(&Servers { brokers: shared.brokers, database_url: postgres.url() }, 4).await;
-    let sent = scene.send(events(0..EVENTS)).await;
-    let total = i64::try_from(EVENTS).unwrap();
     let mut drover = scene
         .run(2)
         .set("DROVER_LIMITS_BATCH_ROWS", 50)
@@ -25,22 +26,33 @@ async fn a_database_that_crashes_in_a_drain_costs_no_record_no_dead_letter_and_n
         .set("DROVER_KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", 6_000)
         .start("drover");
     drover.until_each_owns(2).await;
-    scene.database.until_accounted(&scene.topic, total / 10).await;
     let rebalances = |drover: &Drover| (drover.logged("partitions assigned"), drover.logged("partitions revoked"));
     let before = rebalances(&drover);
-    postgres.crash();
+
+    let is_away = AtomicBool::new(false);
+    let load = async {
+        let (mut sent, mut rounds_left) = (Vec::new(), ROUNDS_IN_OUTAGE);
+        while rounds_left > 0 {
+            rounds_left -= usize::from(is_away.load(Ordering::Relaxed));
+            sent.extend(scene.send(events(sent.len()..sent.len() + ROUND)).await);
+        }
+        sent
+    };
+    let crash = async {
+        scene.database.until_accounted(&scene.topic, 2_000).await;
+        tokio::task::block_in_place(|| postgres.crash());
+        is_away.store(true, Ordering::Relaxed);
+    };
+    let (sent, ()) = futures::join!(load, crash);
+
     let reason = drover.until_not_ready("breaker").await;
     assert!(reason.contains("store"), "{reason}");
     // The outage itself, not a wait for anything.
     tokio::time::sleep(OUTAGE).await;
     assert_eq!(drover.not_ready().await.map(|reasons| reasons.len()), Some(1), "the outage alone makes it red");
     postgres.start_again();
-    assert!(
-        scene.database.accounted(&scene.topic).await < total,
-        "the crash came after the drain: the test shows nothing"
-    );
     drover.until_ready().await;
-    scene.database.until_accounted(&scene.topic, total).await;
+    scene.database.until_accounted(&scene.topic, i64::try_from(sent.len()).unwrap()).await;
     assert_eq!(rebalances(&drover), before, "the consumers kept their partitions");
     assert_eq!(drover.logged("child backing off"), 0, "no child was restarted");
     drover.stop().await;

@@ -90,46 +90,18 @@ impl Database {
     }
 
     pub async fn progress(&self, topic: &str) -> BTreeMap<i32, Progress> {
-        let sql = "SELECT partition, first_offset, next_offset FROM partition_progress WHERE topic = $1";
-        let rows = self.query(sql, &[&topic]).await;
-        rows.iter().map(|row| (row.get(0), Progress { first: row.get(1), next: row.get(2) })).collect()
-    }
-
-    /// What accounts for each offset of a partition. Fails where two do.
-    pub async fn accounts(&self, topic: &str, partition: i32) -> BTreeMap<i64, Account> {
-        let mut accounts = BTreeMap::new();
-        let mut add = |offset: i64, account: Account| {
-            if let Some(other) = accounts.insert(offset, account.clone()) {
-                panic!("offset {offset} of partition {partition} is there twice: {other:?} and {account:?}");
-            }
-        };
-        let of = "WHERE topic = $1 AND partition = $2";
-        let parameters: [&(dyn ToSql + Sync); 2] = [&topic, &partition];
-        let rows =
-            self.query(&format!("SELECT \"offset\", key, payload, consumer_id FROM events {of}"), &parameters).await;
-        for row in rows {
-            add(row.get(0), Account::Row { key: row.get(1), payload: row.get(2), consumer_id: row.get(3) });
-        }
-        let letters = self.query(&format!("SELECT \"offset\", code FROM dead_letters {of}"), &parameters).await;
-        for row in letters {
-            add(row.get(0), Account::DeadLetter { code: row.get(1) });
-        }
-        let gaps =
-            self.query(&format!("SELECT first_offset, next_offset, reason FROM offset_gaps {of}"), &parameters).await;
-        for row in gaps {
-            for offset in row.get::<_, i64>(0)..row.get::<_, i64>(1) {
-                add(offset, Account::Gap { reason: row.get(2) });
-            }
-        }
-        accounts
+        progress(&self.connect().await, topic).await
     }
 
     /// Proves that rows, dead letters and gaps tile every partition from its first offset to the next one, each offset
     /// once, and gives back what accounts for each.
     pub async fn assert_tiled(&self, topic: &str) -> BTreeMap<(i32, i64), Account> {
+        let client = self.connect().await;
+        // One moment for all: the server may still commit what a killed process has sent.
+        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.unwrap();
         let mut all = BTreeMap::new();
-        for (partition, progress) in self.progress(topic).await {
-            let accounts = self.accounts(topic, partition).await;
+        for (partition, progress) in progress(&client, topic).await {
+            let accounts = accounts(&client, topic, partition).await;
             let missing: Vec<i64> =
                 (progress.first..progress.next).filter(|offset| !accounts.contains_key(offset)).take(10).collect();
             assert!(
@@ -186,6 +158,45 @@ impl Database {
     pub async fn until_text(&self, what: &str, sql: &str) -> String {
         until_some(what, async || self.connect().await.query_opt(sql, &[]).await.ok()??.get(0)).await
     }
+}
+
+async fn progress(client: &Client, topic: &str) -> BTreeMap<i32, Progress> {
+    let sql = "SELECT partition, first_offset, next_offset FROM partition_progress WHERE topic = $1";
+    let rows = client.query(sql, &[&topic]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), Progress { first: row.get(1), next: row.get(2) })).collect()
+}
+
+/// What accounts for each offset of a partition. Fails where two do.
+async fn accounts(client: &Client, topic: &str, partition: i32) -> BTreeMap<i64, Account> {
+    let mut accounts = BTreeMap::new();
+    let mut add = |offset: i64, account: Account| {
+        if let Some(other) = accounts.insert(offset, account.clone()) {
+            panic!("offset {offset} of partition {partition} is there twice: {other:?} and {account:?}");
+        }
+    };
+    let of = "WHERE topic = $1 AND partition = $2";
+    let parameters: [&(dyn ToSql + Sync); 2] = [&topic, &partition];
+    let rows = client
+        .query(&format!("SELECT \"offset\", key, payload, consumer_id FROM events {of}"), &parameters)
+        .await
+        .unwrap();
+    for row in rows {
+        add(row.get(0), Account::Row { key: row.get(1), payload: row.get(2), consumer_id: row.get(3) });
+    }
+    let letters = client.query(&format!("SELECT \"offset\", code FROM dead_letters {of}"), &parameters).await.unwrap();
+    for row in letters {
+        add(row.get(0), Account::DeadLetter { code: row.get(1) });
+    }
+    let gaps = client
+        .query(&format!("SELECT first_offset, next_offset, reason FROM offset_gaps {of}"), &parameters)
+        .await
+        .unwrap();
+    for row in gaps {
+        for offset in row.get::<_, i64>(0)..row.get::<_, i64>(1) {
+            add(offset, Account::Gap { reason: row.get(2) });
+        }
+    }
+    accounts
 }
 
 /// See [`Database::hold_positions`].
