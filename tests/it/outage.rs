@@ -6,7 +6,7 @@ use crate::support::scene::Scene;
 use crate::support::servers::{self, PrivatePostgres, Servers};
 use std::time::Duration;
 
-const EVENTS: usize = 30_000;
+const EVENTS: usize = 60_000;
 /// How long the database is away: longer than the session of the group and than the time allowed between two polls.
 const OUTAGE: Duration = Duration::from_secs(10);
 
@@ -19,7 +19,7 @@ async fn a_database_that_crashes_in_a_drain_costs_no_record_no_dead_letter_and_n
     let total = i64::try_from(EVENTS).unwrap();
     let mut drover = scene
         .run(2)
-        .set("DROVER_LIMITS_BATCH_ROWS", 50)
+        .set("DROVER_LIMITS_BATCH_ROWS", 10)
         .set("DROVER_STORE_WRITERS", 2)
         .set("DROVER_KAFKA_SESSION_TIMEOUT", "6s")
         .set("DROVER_KAFKA_CONSUMER_MAX_POLL_INTERVAL_MS", 6_000)
