@@ -29,6 +29,9 @@ const LINGER_MS: &str = "100";
 /// How long the end waits for events that are on their way.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the end waits for what was sent to be stored.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A demo that is ready to run.
 pub struct Demo {
     config: Config,
@@ -119,6 +122,7 @@ impl Demo {
         let sending = tokio::spawn(send(Arc::clone(&producer), topic, plan));
         let shown = tokio::spawn(live::show(app.board()));
         let duration = plan.duration;
+        let board = app.board();
         let ended = async move {
             tokio::select! {
                 () = stop => {}
@@ -126,10 +130,19 @@ impl Demo {
             }
             // What was sent is to be seen stored: first the stream ends, then the consumers drain.
             sending.abort();
-            let flushed = tokio::task::spawn_blocking(move || producer.flush(FLUSH_TIMEOUT)).await;
+            let flushing = Arc::clone(&producer);
+            let flushed = tokio::task::spawn_blocking(move || flushing.flush(FLUSH_TIMEOUT)).await;
             if !matches!(flushed, Ok(Ok(()))) {
                 tracing::warn!("some events of the demo were not delivered");
             }
+            let delivered = producer.counts().delivered;
+            let arrived = async {
+                while board.consumers().iter().map(|one| one.stored + one.dead_letters).sum::<u64>() < delivered {
+                    tokio::time::sleep(PACE).await;
+                }
+            };
+            // Late ones stay behind, and the receipt says so.
+            let _ = tokio::time::timeout(ARRIVAL_TIMEOUT, arrived).await;
         };
         let receipt = app.run_until_stopped(ended).await;
         shown.abort();

@@ -12,7 +12,7 @@ async fn a_process_that_is_killed_again_and_again_in_a_drain_loses_nothing_and_s
     let sent = scene.send(events(0..EVENTS)).await;
     let total = i64::try_from(EVENTS).unwrap();
     // Static membership, so that each start goes on at once; small batches, so that the drain lasts.
-    let command = scene.run(2).arg("--replica-id=a").set("DROVER_LIMITS_BATCH_ROWS", 50).set("DROVER_STORE_WRITERS", 2);
+    let command = scene.run(2).arg("--replica-id=a").set("DROVER_LIMITS_BATCH_ROWS", 10).set("DROVER_STORE_WRITERS", 2);
     for kill in 0..KILLS {
         let mut drover = command.start(&format!("drover-{kill}"));
         let until = total * i64::try_from(kill + 1).unwrap() / i64::try_from(KILLS + 2).unwrap();
