@@ -195,6 +195,10 @@ metrics! {
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
     /// Times that a consumer paused a partition because what follows could not keep up.
     partition_pauses: IntCounterVec = "drover_partition_pauses_total" ["consumer_id"];
+    /// Orders of operators, by what became of them: ok, refused or failed.
+    commands: IntCounterVec = "drover_commands_total" ["action", "outcome"];
+    /// Orders of operators that the store did not take into its audit log; each is in the process's own log.
+    audit_log_failures: IntCounter = "drover_audit_log_failures_total" [];
     /// HTTP requests, by route pattern and status.
     http_requests: IntCounterVec = "drover_http_requests_total" ["route", "status"];
 }

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod command;
 pub mod decode;
 pub mod event;
 pub mod failure;

@@ -13,6 +13,7 @@ mod crash;
 mod gaps;
 mod group;
 mod http;
+mod http_orders;
 mod lost_answer;
 mod outage;
 mod poison;
