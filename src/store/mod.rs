@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod headers;
+pub mod holds;
 pub mod postgres;
 pub mod row;
 mod rules;
@@ -230,7 +231,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: holds::HoldStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

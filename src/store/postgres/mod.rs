@@ -7,6 +7,7 @@
 pub mod connect;
 mod dead_letters;
 mod error;
+mod holds;
 mod migrations;
 mod pool;
 mod range;
@@ -51,6 +52,7 @@ macro_rules! ask {
         .boxed()
     };
 }
+use ask;
 
 impl PostgresStore {
     /// A store that connects at first use.

@@ -6,6 +6,7 @@
 mod connection;
 mod dead_letters;
 mod error;
+mod holds;
 mod migrations;
 mod range;
 mod schema;
