@@ -93,7 +93,7 @@ impl App {
         } else {
             None
         };
-        let prepared = prepare::prepare(&config).await?;
+        let prepared = prepare::prepare(&config, &board.identity().replica_id).await?;
         board.set_cluster_id(prepared.identity.cluster_id.clone());
         board.set_store_ok(true);
         let observer = Observer { metrics: metrics.clone() };

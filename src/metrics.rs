@@ -36,6 +36,9 @@ pub const STATES: [&str; 8] =
 /// Causes of restarts: the names of the reasons for which a child ends and is started again.
 const CAUSES: [&str; 4] = ["error", "panicked", "stalled", "fenced"];
 
+/// The values of the label `kind` of `drover_partition_held`.
+const HOLDS: [&str; 2] = ["paused", "quarantined"];
+
 /// The values of `stage` and `error_type` that are known before a message fails; the database's are born when they occur.
 const MESSAGE_ERRORS: [(&str, &str); 11] = [
     ("decode", "value.null"),
@@ -193,6 +196,8 @@ metrics! {
     memory_limit_bytes: IntGauge = "drover_memory_limit_bytes" [];
     /// 1 for each owned partition that is not read on, with the code of the reason.
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
+    /// 1 for each owned partition that is not read by order; kind is paused or quarantined.
+    partition_held: IntGaugeVec = "drover_partition_held" ["topic", "partition", "kind"];
     /// Times that a consumer paused a partition because what follows could not keep up.
     partition_pauses: IntCounterVec = "drover_partition_pauses_total" ["consumer_id"];
     /// Orders of operators, by what became of them: ok, refused or failed.
@@ -271,6 +276,19 @@ impl Metrics {
         }
     }
 
+    /// Marks the partition as held by this kind of hold, or as not held.
+    pub fn set_partition_held(&self, topic: &str, partition: i32, kind: Option<&str>) {
+        let partition = partition.to_string();
+        for other in HOLDS {
+            if kind == Some(other) {
+                self.partition_held.with_label_values(&[topic, &partition, other]).set(1);
+            } else {
+                // An error says that the series was never set, which is what is wanted.
+                let _ = self.partition_held.remove_label_values(&[topic, &partition, other]);
+            }
+        }
+    }
+
     /// Removes the gauges of a partition that the consumer does not own any more.
     pub fn clear_partition(&self, consumer_id: &str, topic: &str, partition: i32) {
         let number = partition.to_string();
@@ -279,6 +297,7 @@ impl Metrics {
         let _ = self.consumer_position_offset.remove_label_values(&[consumer_id, topic, &number]);
         let _ = self.partition_end_offset.remove_label_values(&[topic, &number]);
         self.clear_partition_stopped(topic, partition);
+        self.set_partition_held(topic, partition, None);
     }
 }
 

@@ -34,6 +34,7 @@ pub mod consumer;
 pub mod db_writer;
 pub mod dead_letter;
 pub mod exit;
+pub mod holds;
 pub mod lifecycle;
 pub mod memory;
 pub mod metrics;

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod audit_log;
 pub mod headers;
+pub mod holds;
 pub mod postgres;
 pub mod row;
 mod rules;
@@ -232,7 +233,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + Send + Sync + 'static {
+pub trait Store: AuditLogStore + holds::HoldStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

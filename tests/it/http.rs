@@ -56,6 +56,7 @@ fn consumer(stopped: Option<PartitionStop>) -> ConsumerStatus {
             end_offset: Some(50),
             lag: Some(8),
             stopped,
+            held: None,
         }],
     }
 }

@@ -7,6 +7,7 @@ mod audit_log;
 mod connection;
 mod dead_letters;
 mod error;
+mod holds;
 mod migrations;
 mod range;
 mod schema;
