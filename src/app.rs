@@ -5,9 +5,11 @@
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
 mod children;
+mod hold_orders;
 mod operator;
 mod prepare;
 mod receipt;
+mod scale;
 
 pub use prepare::AppError;
 pub use receipt::Receipt;
@@ -120,8 +122,7 @@ impl App {
             }
         });
         let grace = config.shutdown.grace;
-        let operator = AppOperator::new(supervisor.addr.clone(), Arc::clone(&prepared.store), metrics.clone(), grace);
-        let fleet = Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options)?;
+        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options)?);
         for child in fleet.children() {
             let refused = |error: String| AppError::Internal(format!("a child could not be started: {error}"));
             supervisor
@@ -131,7 +132,7 @@ impl App {
                 .map_err(|error| refused(error.to_string()))?
                 .map_err(|error| refused(error.to_string()))?;
         }
-        orders.set(Arc::new(operator));
+        orders.set(Arc::new(AppOperator::new(supervisor.addr.clone(), fleet, grace)));
         Ok(Self { board, metrics, supervisor, http, grace })
     }
 

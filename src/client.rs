@@ -39,7 +39,9 @@ pub enum ClientError {
         reason: String,
     },
     /// It took too long.
-    #[error("{url} did not answer within {waited:?}; an order may be carried out all the same: GET /api/v1/audit-log tells")]
+    #[error(
+        "{url} did not answer within {waited:?}; an order may be carried out all the same: GET /api/v1/audit-log tells"
+    )]
     Late {
         /// Who was asked.
         url: String,
@@ -226,9 +228,8 @@ mod tests {
 
     #[test]
     fn names_are_escaped_and_a_prefix_of_the_url_is_kept() {
-        let address = |url: &str, path: &[&str]| {
-            Client::new(url, None, "me@here").unwrap().address(path).unwrap().to_string()
-        };
+        let address =
+            |url: &str, path: &[&str]| Client::new(url, None, "me@here").unwrap().address(path).unwrap().to_string();
         assert_eq!(address("http://127.0.0.1:8080", &["children"]), "http://127.0.0.1:8080/api/v1/children");
         assert_eq!(address("https://ops/drover/", &["a/b", "c?d"]), "https://ops/drover/api/v1/a%2Fb/c%3Fd");
     }

@@ -8,13 +8,14 @@ use crate::actors::breaker::Breaker;
 use crate::actors::child::ChildSpec;
 use crate::actors::consumer::ConsumerTask;
 use crate::actors::consumer::start::Starts;
-use crate::actors::db_writer::{DbWriterTask, WriterPool};
+use crate::actors::db_writer::DbWriterTask;
 use crate::actors::dead_letter::DeadLetterTask;
 use crate::actors::holds::Holds;
 use crate::actors::memory::MemoryBudget;
 use crate::actors::metrics::{EndOffsets, MetricsTask};
+use crate::actors::writer_pool::WriterPool;
 use crate::board::Board;
-use crate::config::{Config, GroupProtocol, KafkaConfig, RestartConfig};
+use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartConfig};
 use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
@@ -25,20 +26,21 @@ use crate::metrics::Metrics;
 use crate::processor::Processor;
 use crate::store::Store;
 use prepare::Prepared;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// See the module.
 pub struct Fleet {
     config: Config,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     lookup: Arc<Lookup>,
     starts: Starts,
-    board: Arc<Board>,
-    metrics: Metrics,
+    pub(super) board: Arc<Board>,
+    pub(super) metrics: Metrics,
     breaker: Arc<Breaker>,
-    holds: Arc<Holds>,
+    pub(super) holds: Arc<Holds>,
     pool: WriterPool,
     writers: usize,
     budget: Arc<MemoryBudget>,
@@ -50,6 +52,10 @@ pub struct Fleet {
     mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
     kafka: Arc<KafkaConfig>,
     processor: Option<Arc<dyn Processor>>,
+    /// How many consumers share the memory for what is fetched ahead.
+    sharing: Arc<AtomicUsize>,
+    /// For each consumer that was built: whether it gives up a static place when it stops.
+    leaving: Mutex<HashMap<String, Arc<AtomicBool>>>,
 }
 
 impl Fleet {
@@ -84,6 +90,8 @@ impl Fleet {
             mappings: Arc::new(mappings(&config)),
             kafka: Arc::new(config.kafka.clone()),
             processor: options.processor,
+            sharing: Arc::new(AtomicUsize::new(config.consumers.ids.len())),
+            leaving: Mutex::default(),
             config,
             store,
             lookup,
@@ -96,9 +104,36 @@ impl Fleet {
     pub fn children(&self) -> Vec<ChildSpec> {
         let mut children = vec![self.metrics()];
         children.extend(self.dead_letter());
-        children.extend((1..=self.writers).map(|number| self.writer(number)));
+        children.extend((1..=self.writers).map(|number| self.writer(&format!("writer-{number}"))));
         children.extend(self.config.consumers.ids.iter().map(|id| self.consumer(id)));
         children
+    }
+
+    /// The way to the writers.
+    pub fn pool(&self) -> &WriterPool {
+        &self.pool
+    }
+
+    /// Most writers that this store can use, and why not more.
+    pub fn most_writers(&self) -> (usize, &'static str) {
+        if self.store.kind() == "sqlite" {
+            (1, "SQLite has one write lock, so more would only wait for each other")
+        } else {
+            (MOST_WRITERS, "each is a connection of its own")
+        }
+    }
+
+    /// Consumers that are built from now on share the memory for what is fetched ahead with so many.
+    pub fn share_among(&self, consumers: usize) {
+        self.sharing.store(consumers, Ordering::Release);
+    }
+
+    /// A consumer gives its static place in the group up when it stops, because it does not come back.
+    pub fn leave_for_good(&self, consumer_id: &str) {
+        let gone = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(consumer_id);
+        if let Some(leave) = gone {
+            leave.store(true, Ordering::Release);
+        }
     }
 
     fn metrics(&self) -> ChildSpec {
@@ -143,8 +178,8 @@ impl Fleet {
         Some(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task))
     }
 
-    /// The writer with this number, from 1.
-    fn writer(&self, number: usize) -> ChildSpec {
+    /// The writer with this id.
+    pub fn writer(&self, id: &str) -> ChildSpec {
         let (store, pool, breaker, metrics) =
             (Arc::clone(&self.store), self.pool.clone(), Arc::clone(&self.breaker), self.metrics.clone());
         let probe = (self.config.store.probe_min, self.config.store.probe_max);
@@ -155,19 +190,19 @@ impl Fleet {
             metrics: metrics.clone(),
             probe,
         };
-        let id = format!("writer-{number}");
-        ChildSpec::new(&id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
+        ChildSpec::new(id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
     }
 
     /// The consumer with this id.
-    fn consumer(&self, id: &str) -> ChildSpec {
+    pub fn consumer(&self, id: &str) -> ChildSpec {
         let config = &self.config;
         self.metrics.init_consumer(id, &config.kafka.topics);
+        let leave = Arc::new(AtomicBool::new(config.shutdown.leave));
         let task = ConsumerTask {
             id: id.to_owned(),
             instance_id: instance_id(config, id),
             kafka: Arc::clone(&self.kafka),
-            fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
+            fetch_bytes: config.limits.record_bytes,
             lanes: config.consumers.lanes,
             batch_rows: config.limits.batch_rows,
             batch_bytes: config.limits.batch_bytes,
@@ -184,9 +219,16 @@ impl Fleet {
             ends: Arc::clone(&self.ends),
             board: Arc::clone(&self.board),
             metrics: self.metrics.clone(),
-            leave: config.shutdown.leave,
+            leave: Arc::clone(&leave),
         };
-        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), move || task.clone())
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), leave);
+        // A client keeps what it was made with; each generation takes the share of its time.
+        let (sharing, half, least) = (Arc::clone(&self.sharing), config.limits.memory / 2, config.limits.record_bytes);
+        let built = move || {
+            let share = half / sharing.load(Ordering::Acquire).max(1);
+            ConsumerTask { fetch_bytes: share.max(least), ..task.clone() }
+        };
+        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), built)
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod consumers;
 pub mod dead_letters;
 pub mod demo;
 pub mod migrate;
@@ -50,6 +51,9 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Topics(args) => {
             let config = without_store()?;
             app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
+        }
+        Command::Consumers(args) => {
+            app::on_system(async move { consumers::run(&args.command, &mut out).await.map(|()| true) })
         }
         Command::Audit(args) => {
             let config = with_store()?;

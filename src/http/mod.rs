@@ -8,6 +8,9 @@
 //! | `GET /api/v1/children` | the supervised children: state, generation, restarts, budget, last end |
 //! | `GET /api/v1/children/{id}/exits` | the last ends of a child |
 //! | `POST /api/v1/children/{id}/restart` | starts a child again |
+//! | `POST /api/v1/consumers/{id}/pause`, `/resume` | holds all that a consumer of this process owns, and lets go |
+//! | `POST /api/v1/partitions/{topic}/{partition}/pause`, `/resume`, `/quarantine`, `/release` | the same of one partition |
+//! | `POST /api/v1/scale` | changes how many consumers and writers there are |
 //! | `GET /api/v1/audit-log` | who ordered what, when, and what became of it |
 //! | `GET /metrics` | Prometheus text format 0.0.4 |
 //! | `GET /health/live` | 200 while the process is alive |
@@ -23,6 +26,7 @@ mod command_request;
 mod commands;
 mod error;
 mod health;
+mod holds;
 mod operator;
 mod status;
 
@@ -96,6 +100,13 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/children", get().to(children::children)))
         .service(resource("/api/v1/children/{id}/exits", get().to(children::exits)))
         .service(order("/api/v1/children/{id}/restart", web::post().to(children::restart)))
+        .service(order("/api/v1/consumers/{id}/pause", web::post().to(holds::pause_consumer)))
+        .service(order("/api/v1/consumers/{id}/resume", web::post().to(holds::resume_consumer)))
+        .service(order(
+            "/api/v1/partitions/{topic}/{partition}/{order:pause|resume|quarantine|release}",
+            web::post().to(holds::partition),
+        ))
+        .service(order("/api/v1/scale", web::post().to(commands::scale)))
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
         .service(resource("/", get().to(assets::index)))
         .service(resource("/assets/{name}", get().to(assets::asset)));

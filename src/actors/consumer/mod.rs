@@ -19,12 +19,12 @@ use self::lanes::{LaneLimits, Lanes};
 use self::owned::Owned;
 use self::start::{Start, Starts};
 use super::breaker::Breaker;
-use super::db_writer::{WriteReply, WriterPool};
 use super::exit::ExitError;
 use super::holds::Holds;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
+use super::writer_pool::{WriteReply, WriterPool};
 use crate::board::Board;
 use crate::config::KafkaConfig;
 use crate::domain::event::Mapping;
@@ -43,6 +43,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -106,8 +107,8 @@ pub struct ConsumerTask {
     pub board: Arc<Board>,
     /// Metrics.
     pub metrics: Metrics,
-    /// Give up a static place at the stop.
-    pub leave: bool,
+    /// Give up a static place at the stop. It may be decided while the consumer runs, by whoever takes it away for good.
+    pub leave: Arc<AtomicBool>,
 }
 
 impl Task for ConsumerTask {
@@ -117,7 +118,7 @@ impl Task for ConsumerTask {
             .map_err(|error| ExitError::error(error.to_string()))?;
         let worked = Work::new(&self, &consumer, &control).run().await;
         let left = worked?;
-        if !consumer.close(self.leave, CLOSE_TIMEOUT).await {
+        if !consumer.close(self.leave.load(Ordering::Acquire), CLOSE_TIMEOUT).await {
             tracing::warn!(consumer_id = %self.id, "closing the consumer goes on in the background");
         }
         match left {

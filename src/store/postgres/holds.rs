@@ -1,9 +1,9 @@
 //! Holds.
 
+use super::PostgresStore;
 use super::error::Failure;
 use super::pool::bounded;
 use super::schema::holds;
-use super::PostgresStore;
 use crate::domain::hold::{Hold, HoldKind, HoldScope};
 use crate::store::StoreError;
 use crate::store::holds::{HoldStore, columns, scope_and_kind};
