@@ -9,6 +9,7 @@ mod operations;
 mod readme;
 mod tidy;
 
+mod commands;
 mod crash;
 mod gaps;
 mod group;
