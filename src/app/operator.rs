@@ -112,7 +112,7 @@ impl Operator for AppOperator {
     fn execute(&self, actor: String, command: Command) -> BoxFuture<'static, Result<Done, CommandError>> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.metrics.commands.with_label_values(&[command.action(), "refused"]).inc();
-            tracing::warn!(%actor, %command, "an order was refused: {ORDERS_AT_ONCE} are being carried out");
+            tracing::warn!(%actor, action = command.action(), target = %command.target(), "an order was refused: {ORDERS_AT_ONCE} are being carried out");
             let detail = format!("{ORDERS_AT_ONCE} orders are being carried out; try again when one is done");
             return async { Err(CommandError::NotNow(detail)) }.boxed();
         };
