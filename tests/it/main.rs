@@ -5,6 +5,7 @@
 mod support;
 
 mod embedding;
+mod fuzz_corpus;
 mod operations;
 mod readme;
 mod tidy;
