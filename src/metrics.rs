@@ -59,6 +59,15 @@ const BATCH_ROWS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_3
 const BATCH_BYTES: &[f64] =
     &[1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 2_097_152.0, 4_194_304.0, 16_777_216.0];
 
+/// The sum of a counter over all its labels.
+#[must_use]
+pub fn total(counter: &IntCounterVec) -> u64 {
+    let families = counter.collect();
+    let values = families.iter().flat_map(|family| family.get_metric());
+    // A counter of whole numbers, so nothing is cut off.
+    values.map(|metric| metric.get_counter().get_value() as u64).sum()
+}
+
 /// What the six types of the client library have in common when they are declared.
 trait Family: Collector + Clone + 'static {
     const KIND: &'static str;

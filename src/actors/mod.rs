@@ -33,6 +33,7 @@ pub mod child;
 pub mod consumer;
 pub mod db_writer;
 pub mod dead_letter;
+pub mod drills;
 pub mod exit;
 pub mod lifecycle;
 pub mod memory;

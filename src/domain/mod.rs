@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod batch;
 pub mod decode;
+pub mod drill;
 pub mod event;
 pub mod failure;
 pub mod generator;

@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod audit_log;
+pub mod faulty;
 pub mod headers;
 pub mod postgres;
 pub mod row;
