@@ -4,6 +4,7 @@
 //! [`App::run_until_stopped`] lasts until the stop signal or the supervisor's verdict, then drains. Nothing else builds
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
+mod audit;
 mod prepare;
 mod receipt;
 
@@ -246,6 +247,7 @@ fn children_of(
         }
     };
     children.push(ChildSpec::new("metrics", ChildKind::Metrics, policy(&config.supervision.metrics), metrics_task));
+    children.extend(audit::audit_child(config, prepared, board, metrics, &board.identity().replica_id));
     if config.dead_letters.publish {
         let producer = prepare::dead_letter_producer(config)?;
         let (store, lookup, stored) =

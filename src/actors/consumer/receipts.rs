@@ -48,6 +48,7 @@ impl TopicCounters {
             consumed_bytes: metrics.messages_consumed_bytes.with_label_values(&[consumer_id, topic]),
             stored: processed("stored"),
             duplicates: processed("duplicate"),
+            rejected: metrics.duplicates_rejected.with_label_values(&[topic]),
             dead_lettered: processed("dead_lettered"),
         }
     }
@@ -160,6 +161,7 @@ impl Work<'_> {
             if let Some(partition) = self.owned.get(&id) {
                 partition.counters.stored.inc_by(rows);
                 partition.counters.duplicates.inc_by(skipped);
+                partition.counters.rejected.inc_by(skipped);
                 partition.counters.dead_lettered.inc_by(letter_count);
                 if epoch == Some(partition.epoch) {
                     partition.stored = advance.to;
@@ -241,6 +243,7 @@ impl Work<'_> {
             partition.counters.consumed_bytes.inc_by(std::mem::take(&mut partition.taken_bytes));
             let duplicates = std::mem::take(&mut partition.duplicates);
             partition.counters.duplicates.inc_by(duplicates);
+            partition.counters.rejected.inc_by(duplicates);
             self.status.duplicates += duplicates;
         }
     }
