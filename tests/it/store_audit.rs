@@ -92,10 +92,11 @@ async fn one_process_at_a_time_audits(test: Arc<TestStore>) {
     assert!(turn.is_some());
     assert!(other.audit_turn().await.unwrap().is_none(), "it is taken");
     drop(turn);
-    crate::support::wait::until("the right to audit to be given back", async || {
-        other.audit_turn().await.unwrap().is_some()
-    })
-    .await;
+    let deadline = tokio::time::Instant::now() + crate::support::wait::PATIENCE;
+    while other.audit_turn().await.unwrap().is_none() {
+        assert!(tokio::time::Instant::now() < deadline, "the right is given back");
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn the_last_result_is_there_for_all(test: Arc<TestStore>) {
