@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::domain::audit::AuditResult;
 use crate::domain::status::{BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus};
 
 /// Who this process is.
@@ -53,6 +54,7 @@ pub struct Board {
     has_run: RwLock<HashMap<String, u64>>,
     consumers: RwLock<BTreeMap<String, ConsumerStatus>>,
     breaker: RwLock<BreakerStatus>,
+    audit: RwLock<Option<AuditResult>>,
     store: AtomicU8,
     draining: AtomicBool,
     started: Instant,
@@ -70,6 +72,7 @@ impl Board {
             has_run: RwLock::default(),
             consumers: RwLock::default(),
             breaker: RwLock::default(),
+            audit: RwLock::default(),
             store: AtomicU8::new(STORE_UNKNOWN),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -158,6 +161,17 @@ impl Board {
         read(&self.breaker).clone()
     }
 
+    /// Replaces the result of the last audit.
+    pub fn set_audit(&self, result: AuditResult) {
+        *write(&self.audit) = Some(result);
+    }
+
+    /// The result of the last audit of the group, once there was one.
+    #[must_use]
+    pub fn audit(&self) -> Option<AuditResult> {
+        read(&self.audit).clone()
+    }
+
     /// Tells whether the store answered the last time it was asked.
     pub fn set_store_ok(&self, ok: bool) {
         self.store.store(if ok { STORE_ANSWERS } else { STORE_SILENT }, Ordering::Relaxed);
@@ -232,6 +246,7 @@ impl Board {
                 }
             }
         }
+        reasons.extend(self.audit().iter().flat_map(AuditResult::findings));
         Readiness { ready: reasons.is_empty(), reasons }
     }
 }

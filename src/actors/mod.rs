@@ -28,6 +28,7 @@
 //! Records never pass through an actor's mailbox: tasks hand them on through bounded channels. Nobody keeps a child's
 //! address across a restart; only the supervisor holds it, for one generation.
 
+pub mod audit;
 pub mod breaker;
 pub mod child;
 pub mod consumer;

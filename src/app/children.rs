@@ -4,6 +4,7 @@
 //! Nothing here waits; only the producer of dead letters can fail, at the start.
 
 use super::{AppError, Options, mappings, prepare};
+use crate::actors::audit::{AuditKafka, AuditTask};
 use crate::actors::breaker::Breaker;
 use crate::actors::child::ChildSpec;
 use crate::actors::consumer::ConsumerTask;
@@ -97,6 +98,7 @@ impl Fleet {
     pub fn children(&self) -> Vec<ChildSpec> {
         let mut children = vec![self.metrics()];
         children.extend(self.dead_letter());
+        children.extend(self.audit());
         children.extend((1..=self.writers).map(|number| self.writer(number)));
         children.extend(self.config.consumers.ids.iter().map(|id| self.consumer(id)));
         children
@@ -140,6 +142,23 @@ impl Fleet {
         };
         let policy = policy(&self.config.supervision.dead_letter);
         Some(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task))
+    }
+
+    /// None when the audit is only made by command. It restarts like the metrics actor: both only look.
+    fn audit(&self) -> Option<ChildSpec> {
+        let interval = self.config.audit.interval;
+        let kafka = AuditKafka { config: Arc::clone(&self.kafka), lookup: Arc::clone(&self.lookup) };
+        let (store, board, metrics) = (Arc::clone(&self.store), Arc::clone(&self.board), self.metrics.clone());
+        let task = move || AuditTask {
+            store: Arc::clone(&store),
+            kafka: kafka.clone(),
+            interval,
+            replica_id: board.identity().replica_id,
+            board: Arc::clone(&board),
+            metrics: metrics.clone(),
+        };
+        let policy = policy(&self.config.supervision.metrics);
+        (!interval.is_zero()).then(|| ChildSpec::new("audit", ChildKind::Audit, policy, task))
     }
 
     /// The writer with this number, from 1.

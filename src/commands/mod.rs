@@ -1,5 +1,6 @@
 //! One file per command. All printing to standard output happens here; logs go to standard error.
 
+pub mod actor;
 pub mod audit;
 pub mod config;
 pub mod dead_letters;
@@ -54,7 +55,7 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
-            app::on_system(async move { audit::run(args, &config.kafka, &*store, &mut out, &mut |_| {}).await })
+            app::on_system(async move { audit::run(args, &config.kafka, &store, &mut out, &mut |_| {}).await })
         }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;

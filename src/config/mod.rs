@@ -44,6 +44,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// What happens to records that cannot be rows.
     pub dead_letters: DeadLettersConfig,
+    /// When the audit runs by itself.
+    pub audit: AuditConfig,
     /// Bounds of memory and size.
     pub limits: LimitsConfig,
     /// Restart policies per kind of child.
@@ -222,6 +224,13 @@ pub struct DeadLettersConfig {
     pub topic: String,
     /// Create that topic, with the source's partition count, when it is missing.
     pub create_topic: bool,
+}
+
+/// When the audit runs by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Time between two audits of the group; zero: none by itself.
+    pub interval: Duration,
 }
 
 /// Bounds of memory and size.

@@ -165,6 +165,12 @@ pub static KEYS: &[Key] = &[
         "true",
         "Create that topic, with the source's partition count, when it is missing.",
     ),
+    Key::new(
+        "audit.interval",
+        Kind::Duration,
+        "10m",
+        "Time between two audits of what is new, made by one process of the group at a time; 0: only by `drover audit`.",
+    ),
     Key::new("limits.memory", Kind::Size, "128MB", "Bytes of all queues and buffers of the process together."),
     Key::new("limits.record_bytes", Kind::Size, "8MiB", "Largest record that is stored; larger ones are dead letters."),
     Key::new("limits.batch_rows", Kind::Whole, "20000", "Most rows of one batch."),

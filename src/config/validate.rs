@@ -14,9 +14,9 @@ use super::raw::{Layers, properties};
 use super::reader::Reader;
 use super::rules;
 use super::{
-    Config, ConsumersConfig, DeadLettersConfig, Escalation, EventsConfig, FieldMapping, GroupProtocol, HttpConfig,
-    KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig, StartFrom, StartupConfig,
-    StoreConfig, SupervisionConfig,
+    AuditConfig, Config, ConsumersConfig, DeadLettersConfig, Escalation, EventsConfig, FieldMapping, GroupProtocol,
+    HttpConfig, KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig, StartFrom,
+    StartupConfig, StoreConfig, SupervisionConfig,
 };
 
 /// Most consumers of one process: each has a librdkafka client with threads of its own.
@@ -55,6 +55,7 @@ pub(super) fn validate(layers: &Layers, needs: Needs) -> Result<Config, ConfigEr
             topic: r.text("dead_letters.topic"),
             create_topic: r.flag("dead_letters.create_topic"),
         },
+        audit: AuditConfig { interval: r.duration("audit.interval", ANY) },
         limits: LimitsConfig {
             memory: r.size("limits.memory", 16_000_000..=1 << 40),
             record_bytes: r.size("limits.record_bytes", 1 << 10..=1 << 30),

@@ -1,5 +1,6 @@
 //! What drover decides: pure and synchronous, without a clock, a network or an actor.
 
+pub mod audit;
 pub mod backoff;
 pub mod batch;
 pub mod decode;

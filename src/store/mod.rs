@@ -6,6 +6,7 @@
 
 pub mod audit;
 pub mod audit_log;
+pub mod audit_marks;
 pub mod faulty;
 pub mod headers;
 pub mod postgres;
@@ -15,10 +16,12 @@ pub mod sqlite;
 pub mod tiles;
 
 use crate::config::{StoreConfig, hide_password};
+use crate::domain::audit::Gap;
 use crate::domain::batch::Batch;
 use crate::domain::failure::FailureClass;
 use crate::domain::record::OwnedRecord;
 use audit_log::AuditLogStore;
+use audit_marks::AuditStore;
 use futures::future::BoxFuture;
 use postgres::connect::PgSettings;
 use rules::{identity_refused, migration_state, topic_unknown};
@@ -214,7 +217,7 @@ pub struct RangeContent {
     /// Offsets within gaps.
     pub gap_offsets: i64,
     /// The gaps, cut at the ends of the range.
-    pub gaps: Vec<(i64, i64)>,
+    pub gaps: Vec<Gap>,
     /// Ranges `[first, next)` that nothing accounts for; at most the first 100 are listed.
     pub unaccounted: Vec<(i64, i64)>,
     /// Offsets that nothing accounts for.
@@ -233,7 +236,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + Send + Sync + 'static {
+pub trait Store: AuditLogStore + AuditStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

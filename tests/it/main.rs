@@ -20,6 +20,7 @@ mod poison;
 mod positions;
 mod shutdown;
 mod startup;
+mod store_audit;
 mod store_audit_log;
 mod store_contract;
 mod store_migrations;

@@ -55,6 +55,8 @@ pub struct TopicCounters {
     pub stored: IntCounter,
     /// Records stored already.
     pub duplicates: IntCounter,
+    /// The same of all consumers.
+    pub rejected: IntCounter,
     /// Dead letters.
     pub dead_lettered: IntCounter,
 }

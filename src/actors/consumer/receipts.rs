@@ -49,6 +49,7 @@ impl TopicCounters {
             consumed_bytes: metrics.messages_consumed_bytes.with_label_values(&[consumer_id, topic]),
             stored: processed("stored"),
             duplicates: processed("duplicate"),
+            rejected: metrics.duplicates_rejected.with_label_values(&[topic]),
             dead_lettered: processed("dead_lettered"),
         }
     }
@@ -161,6 +162,7 @@ impl<G: Group> Work<'_, G> {
             if let Some(partition) = self.owned.get(&id) {
                 partition.counters.stored.inc_by(rows);
                 partition.counters.duplicates.inc_by(skipped);
+                partition.counters.rejected.inc_by(skipped);
                 partition.counters.dead_lettered.inc_by(letter_count);
                 if epoch == Some(partition.epoch) {
                     partition.stored = advance.to;
@@ -242,6 +244,7 @@ impl<G: Group> Work<'_, G> {
             partition.counters.consumed_bytes.inc_by(std::mem::take(&mut partition.taken_bytes));
             let duplicates = std::mem::take(&mut partition.duplicates);
             partition.counters.duplicates.inc_by(duplicates);
+            partition.counters.rejected.inc_by(duplicates);
             self.status.duplicates += duplicates;
         }
     }

@@ -18,6 +18,7 @@ macro_rules! ask {
 }
 
 mod audit_log;
+mod audit_marks;
 pub mod connect;
 mod dead_letters;
 mod error;

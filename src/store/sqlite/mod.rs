@@ -4,6 +4,7 @@
 //! transaction: `writer`. Which error means what: `error`.
 
 mod audit_log;
+mod audit_marks;
 mod connection;
 mod dead_letters;
 mod error;
@@ -34,6 +35,8 @@ pub struct SqliteStore {
     /// Whether an outbox of this store is out: the lock of the file keeps other processes away, this keeps a second
     /// publisher of this process away.
     outbox_taken: Arc<AtomicBool>,
+    /// Held by whoever audits.
+    auditing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl SqliteStore {
@@ -42,7 +45,7 @@ impl SqliteStore {
     /// # Errors
     /// Class configuration when the URL names no file.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { database: Arc::new(Database::of_url(url)?), outbox_taken: Arc::default() })
+        Ok(Self { database: Arc::new(Database::of_url(url)?), outbox_taken: Arc::default(), auditing: Arc::default() })
     }
 
     async fn run<T: Send + 'static>(
