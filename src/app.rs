@@ -5,6 +5,7 @@
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
 mod children;
+mod operator;
 mod prepare;
 mod receipt;
 
@@ -18,11 +19,12 @@ use crate::config::{Config, Escalation, EventsConfig, FieldMapping};
 use crate::domain::event::Mapping;
 use crate::domain::restart;
 use crate::domain::status::{ChildKind, ChildStatus, ExitRecord};
-use crate::http::{self, HttpState};
+use crate::http::{self, HttpState, OperatorSlot};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
 use actix_web::dev::ServerHandle;
 use children::Fleet;
+use operator::AppOperator;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -76,8 +78,14 @@ impl App {
         };
         let board = Arc::new(Board::new(identity, chrono::Utc::now().timestamp_millis()));
         // First of all, so that a start that waits can be seen to wait.
+        let orders = OperatorSlot::default();
         let http = if config.http.enabled {
-            let state = HttpState { board: Arc::clone(&board), metrics: metrics.clone(), config: config.http.clone() };
+            let state = HttpState {
+                board: Arc::clone(&board),
+                metrics: metrics.clone(),
+                config: config.http.clone(),
+                operator: orders.clone(),
+            };
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
             actix::spawn(server);
@@ -85,7 +93,7 @@ impl App {
         } else {
             None
         };
-        let prepared = prepare::prepare(&config).await?;
+        let prepared = prepare::prepare(&config, &board.identity().replica_id).await?;
         board.set_cluster_id(prepared.identity.cluster_id.clone());
         board.set_store_ok(true);
         let observer = Observer { metrics: metrics.clone() };
@@ -112,6 +120,7 @@ impl App {
             }
         });
         let grace = config.shutdown.grace;
+        let operator = AppOperator::new(supervisor.addr.clone(), Arc::clone(&prepared.store), metrics.clone(), grace);
         let fleet = Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options)?;
         for child in fleet.children() {
             let refused = |error: String| AppError::Internal(format!("a child could not be started: {error}"));
@@ -122,6 +131,7 @@ impl App {
                 .map_err(|error| refused(error.to_string()))?
                 .map_err(|error| refused(error.to_string()))?;
         }
+        orders.set(Arc::new(operator));
         Ok(Self { board, metrics, supervisor, http, grace })
     }
 

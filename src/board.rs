@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::domain::audit::AuditResult;
+use crate::domain::hold::HoldKind;
 use crate::domain::status::{BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus};
 
 /// Who this process is.
@@ -238,6 +239,12 @@ impl Board {
         }
         for consumer in read(&self.consumers).values() {
             for partition in &consumer.partitions {
+                if let Some(hold) = partition.held.as_ref().filter(|hold| hold.kind == HoldKind::Quarantined) {
+                    reasons.push(format!(
+                        "partition {}/{} is quarantined by {}: {}",
+                        partition.topic, partition.partition, hold.by, hold.reason
+                    ));
+                }
                 if let Some(stop) = &partition.stopped {
                     reasons.push(format!(
                         "partition {}/{} is stopped with {}: {}",

@@ -36,6 +36,9 @@ pub const STATES: [&str; 8] =
 /// Causes of restarts: the names of the reasons for which a child ends and is started again.
 const CAUSES: [&str; 4] = ["error", "panicked", "stalled", "fenced"];
 
+/// The values of the label `kind` of `drover_partition_held`.
+const HOLDS: [&str; 2] = ["paused", "quarantined"];
+
 /// The values of `stage` and `error_type` that are known before a message fails; the database's are born when they occur.
 const MESSAGE_ERRORS: [(&str, &str); 11] = [
     ("decode", "value.null"),
@@ -202,12 +205,18 @@ metrics! {
     memory_limit_bytes: IntGauge = "drover_memory_limit_bytes" [];
     /// 1 for each owned partition that is not read on, with the code of the reason.
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
+    /// 1 for each owned partition that is not read by order; kind is paused or quarantined.
+    partition_held: IntGaugeVec = "drover_partition_held" ["topic", "partition", "kind"];
     /// Times that a consumer paused a partition because what follows could not keep up.
     partition_pauses: IntCounterVec = "drover_partition_pauses_total" ["consumer_id"];
     /// Offsets that the last audit of the group found unaccounted for, and records that Kafka delivers inside gaps: lost.
     unaccounted_offsets: IntGaugeVec = "drover_unaccounted_offsets" ["topic", "partition"];
     /// Records that were delivered again and not stored again.
     duplicates_rejected: IntCounterVec = "drover_duplicates_rejected_total" ["topic"];
+    /// Orders of operators, by what became of them: ok, refused or failed.
+    commands: IntCounterVec = "drover_commands_total" ["action", "outcome"];
+    /// Orders of operators that the store did not take into its audit log; each is in the process's own log.
+    audit_log_failures: IntCounter = "drover_audit_log_failures_total" [];
     /// HTTP requests, by route pattern and status.
     http_requests: IntCounterVec = "drover_http_requests_total" ["route", "status"];
 }
@@ -301,6 +310,19 @@ impl Metrics {
         }
     }
 
+    /// Marks the partition as held by this kind of hold, or as not held.
+    pub fn set_partition_held(&self, topic: &str, partition: i32, kind: Option<&str>) {
+        let partition = partition.to_string();
+        for other in HOLDS {
+            if kind == Some(other) {
+                self.partition_held.with_label_values(&[topic, &partition, other]).set(1);
+            } else {
+                // An error says that the series was never set, which is what is wanted.
+                let _ = self.partition_held.remove_label_values(&[topic, &partition, other]);
+            }
+        }
+    }
+
     /// Removes the gauges of a partition that the consumer does not own any more.
     pub fn clear_partition(&self, consumer_id: &str, topic: &str, partition: i32) {
         let number = partition.to_string();
@@ -309,6 +331,7 @@ impl Metrics {
         let _ = self.consumer_position_offset.remove_label_values(&[consumer_id, topic, &number]);
         let _ = self.partition_end_offset.remove_label_values(&[topic, &number]);
         self.clear_partition_stopped(topic, partition);
+        self.set_partition_held(topic, partition, None);
     }
 }
 

@@ -36,6 +36,7 @@ pub mod db_writer;
 pub mod dead_letter;
 pub mod drills;
 pub mod exit;
+pub mod holds;
 pub mod lifecycle;
 pub mod memory;
 pub mod metrics;

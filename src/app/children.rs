@@ -11,6 +11,7 @@ use crate::actors::consumer::ConsumerTask;
 use crate::actors::consumer::start::Starts;
 use crate::actors::db_writer::{DbWriterTask, WriterPool};
 use crate::actors::dead_letter::DeadLetterTask;
+use crate::actors::holds::Holds;
 use crate::actors::memory::MemoryBudget;
 use crate::actors::metrics::{EndOffsets, MetricsTask};
 use crate::board::Board;
@@ -42,6 +43,7 @@ pub struct Fleet {
     board: Arc<Board>,
     metrics: Metrics,
     breaker: Arc<Breaker>,
+    holds: Arc<Holds>,
     pool: WriterPool,
     writers: usize,
     budget: Arc<MemoryBudget>,
@@ -64,7 +66,7 @@ impl Fleet {
         metrics: Metrics,
         options: Options,
     ) -> Result<Self, AppError> {
-        let Prepared { store, lookup, identity } = prepared;
+        let Prepared { store, lookup, identity, holds } = prepared;
         // SQLite has one write lock: more writers would only wait for each other.
         let writers = if store.kind() == "sqlite" { 1 } else { config.store.writers };
         let producer = if config.dead_letters.publish { Some(prepare::dead_letter_producer(&config)?) } else { None };
@@ -76,6 +78,7 @@ impl Fleet {
                 store_id: identity.store_id,
             },
             breaker: Arc::new(Breaker::new(Arc::clone(&board), metrics.clone())),
+            holds,
             pool: WriterPool::new(writers),
             writers,
             // Half of the memory is for batches, the other half for what is fetched ahead.
@@ -109,6 +112,7 @@ impl Fleet {
             (Arc::clone(&self.store), Arc::clone(&self.lookup), self.pool.clone(), Arc::clone(&self.budget));
         let (breaker, ends, board, metrics) =
             (Arc::clone(&self.breaker), Arc::clone(&self.ends), Arc::clone(&self.board), self.metrics.clone());
+        let holds = Arc::clone(&self.holds);
         let publishes = self.config.dead_letters.publish;
         let task = move || MetricsTask {
             store: Arc::clone(&store),
@@ -116,6 +120,7 @@ impl Fleet {
             pool: pool.clone(),
             budget: Arc::clone(&budget),
             breaker: Arc::clone(&breaker),
+            holds: Arc::clone(&holds),
             ends: Arc::clone(&ends),
             board: Arc::clone(&board),
             metrics: metrics.clone(),
@@ -199,6 +204,7 @@ impl Fleet {
             pool: self.pool.clone(),
             budget: Arc::clone(&self.budget),
             breaker: Arc::clone(&self.breaker),
+            holds: Arc::clone(&self.holds),
             dead_letters: Arc::clone(&self.dead_letters),
             processor: self.processor.clone(),
             ends: Arc::clone(&self.ends),

@@ -3,11 +3,13 @@
 pub mod audit;
 pub mod backoff;
 pub mod batch;
+pub mod command;
 pub mod decode;
 pub mod drill;
 pub mod event;
 pub mod failure;
 pub mod generator;
+pub mod hold;
 pub mod offsets;
 pub mod record;
 pub mod restart;

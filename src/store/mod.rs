@@ -9,6 +9,7 @@ pub mod audit_log;
 pub mod audit_marks;
 pub mod faulty;
 pub mod headers;
+pub mod holds;
 pub mod postgres;
 pub mod row;
 mod rules;
@@ -236,7 +237,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + AuditStore + Send + Sync + 'static {
+pub trait Store: AuditLogStore + AuditStore + holds::HoldStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

@@ -205,7 +205,11 @@ impl<G: Group> Work<'_, G> {
             let Some(partition) = self.owned.get(&id) else {
                 continue;
             };
-            let idle = partition.processing == 0 && !partition.revoking && partition.queued == partition.stored;
+            // The client passes records of a held partition that nobody took.
+            let idle = partition.processing == 0
+                && !partition.revoking
+                && partition.held.is_none()
+                && partition.queued == partition.stored;
             let Some(read) = partition.read.as_mut().filter(|read| idle && read.expected() == partition.stored) else {
                 continue;
             };
@@ -283,6 +287,7 @@ impl<G: Group> Work<'_, G> {
                 end_offset,
                 lag,
                 stopped: partition.stop.clone(),
+                held: partition.held.clone(),
             });
         }
         for topic in self.task.mappings.keys() {

@@ -22,6 +22,7 @@ mod audit_marks;
 pub mod connect;
 mod dead_letters;
 mod error;
+mod holds;
 mod migrations;
 mod pool;
 mod range;

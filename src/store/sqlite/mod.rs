@@ -8,6 +8,7 @@ mod audit_marks;
 mod connection;
 mod dead_letters;
 mod error;
+mod holds;
 mod migrations;
 mod range;
 mod schema;
