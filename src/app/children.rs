@@ -19,6 +19,7 @@ use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::status::ChildKind;
+use crate::kafka::group_client::KafkaGroup;
 use crate::kafka::lookup::Lookup;
 use crate::kafka::producer::EventProducer;
 use crate::metrics::Metrics;
@@ -28,6 +29,9 @@ use prepare::Prepared;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
+
+/// Share of the delay between two probes of the store that is random.
+const PROBE_JITTER: f64 = 0.5;
 
 /// See the module.
 pub struct Fleet {
@@ -67,7 +71,7 @@ impl Fleet {
         let producer = if config.dead_letters.publish { Some(prepare::dead_letter_producer(&config)?) } else { None };
         Ok(Self {
             starts: Starts {
-                lookup: Arc::clone(&lookup),
+                lookup: lookup.clone(),
                 store: Arc::clone(&store),
                 start_from: config.kafka.start_from,
                 store_id: identity.store_id,
@@ -154,6 +158,7 @@ impl Fleet {
             breaker: Arc::clone(&breaker),
             metrics: metrics.clone(),
             probe,
+            jitter: PROBE_JITTER,
         };
         let id = format!("writer-{number}");
         ChildSpec::new(&id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
@@ -166,8 +171,10 @@ impl Fleet {
         let task = ConsumerTask {
             id: id.to_owned(),
             instance_id: instance_id(config, id),
-            kafka: Arc::clone(&self.kafka),
-            fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
+            group: KafkaGroup {
+                kafka: Arc::clone(&self.kafka),
+                fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
+            },
             lanes: config.consumers.lanes,
             batch_rows: config.limits.batch_rows,
             batch_bytes: config.limits.batch_bytes,

@@ -26,14 +26,13 @@ use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
 use crate::board::Board;
-use crate::config::KafkaConfig;
 use crate::domain::event::Mapping;
 use crate::domain::hold::Hold;
 use crate::domain::record::RawRecord as _;
 use crate::domain::status::{ChildState, ConsumerStatus};
 use crate::kafka::client::ClientIds;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
-use crate::kafka::group_consumer::{GroupConsumer, KafkaRecord, Records};
+use crate::kafka::group_client::{Group, GroupClient as _, KafkaGroup, RecordOf, RecordStream as _, RecordsOf};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
@@ -65,15 +64,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a consumer is made of.
 #[derive(Clone)]
-pub struct ConsumerTask {
+pub struct ConsumerTask<G: Group = KafkaGroup> {
     /// Its id.
     pub id: String,
     /// `group.instance.id`; `None` is dynamic membership.
     pub instance_id: Option<String>,
-    /// Brokers, topics and group.
-    pub kafka: Arc<KafkaConfig>,
-    /// Most bytes of one fetch.
-    pub fetch_bytes: usize,
+    /// The group that it joins.
+    pub group: G,
     /// Lanes.
     pub lanes: usize,
     /// Bounds of a batch.
@@ -110,11 +107,10 @@ pub struct ConsumerTask {
     pub leave: bool,
 }
 
-impl Task for ConsumerTask {
+impl<G: Group> Task for ConsumerTask<G> {
     async fn run(self, control: Control) -> Result<(), ExitError> {
         let ids = ClientIds { consumer_id: &self.id, group_instance_id: self.instance_id.as_deref() };
-        let consumer = GroupConsumer::join(&self.kafka, &ids, self.fetch_bytes)
-            .map_err(|error| ExitError::error(error.to_string()))?;
+        let consumer = self.group.join(&ids).map_err(failed)?;
         let worked = Work::new(&self, &consumer, &control).run().await;
         let left = worked?;
         if !consumer.close(self.leave, CLOSE_TIMEOUT).await {
@@ -139,9 +135,9 @@ enum Answer {
     Checked(Vec<Start>),
 }
 
-struct Work<'c> {
-    task: &'c ConsumerTask,
-    consumer: &'c GroupConsumer,
+struct Work<'c, G: Group> {
+    task: &'c ConsumerTask<G>,
+    consumer: &'c G::Client,
     control: &'c Control,
     intake: Intake,
     lanes: Lanes,
@@ -169,8 +165,8 @@ struct Work<'c> {
     status: ConsumerStatus,
 }
 
-impl<'c> Work<'c> {
-    fn new(task: &'c ConsumerTask, consumer: &'c GroupConsumer, control: &'c Control) -> Self {
+impl<'c, G: Group> Work<'c, G> {
+    fn new(task: &'c ConsumerTask<G>, consumer: &'c G::Client, control: &'c Control) -> Self {
         let limits = LaneLimits { rows: task.batch_rows, bytes: task.batch_bytes, min_age: task.min_batch_age };
         let now = Instant::now();
         // Counters of a consumer go on over its restarts.
@@ -257,8 +253,8 @@ impl<'c> Work<'c> {
     /// Takes a record and those that are fetched already.
     async fn take_burst(
         &mut self,
-        first: Result<KafkaRecord<'c>, KafkaError>,
-        records: &mut Records<'c>,
+        first: Result<RecordOf<'c, G>, KafkaError>,
+        records: &mut RecordsOf<'c, G>,
     ) -> Result<(), ExitError> {
         let mut next = Some(first);
         let mut taken = 0;
@@ -275,7 +271,7 @@ impl<'c> Work<'c> {
         Ok(())
     }
 
-    fn take(&mut self, record: &KafkaRecord<'c>) -> Result<(), ExitError> {
+    fn take(&mut self, record: &RecordOf<'c, G>) -> Result<(), ExitError> {
         if self.stopping.is_some() {
             return Ok(());
         }
@@ -290,8 +286,7 @@ impl<'c> Work<'c> {
     }
 
     fn seek(&self, id: &TopicPartition, offset: i64) -> Result<(), ExitError> {
-        // Waits for librdkafka's own thread, not for a broker.
-        tokio::task::block_in_place(|| self.consumer.seek(&id.topic, id.partition, offset)).map_err(failed)
+        self.consumer.seek(&id.topic, id.partition, offset).map_err(failed)
     }
 
     /// An error between records: most pass by themselves.

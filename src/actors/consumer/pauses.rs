@@ -4,6 +4,7 @@
 //! membership, can go on; they are resumed as soon as there is room, whatever made it.
 
 use super::{ExitError, TopicPartition, Work, failed};
+use crate::kafka::group_client::{Group, GroupClient as _};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 /// ordinary back-pressure must not cause one.
 pub const PAUSE_AFTER: Duration = Duration::from_secs(1);
 
-impl Work<'_> {
+impl<G: Group> Work<'_, G> {
     /// Whether a lane that is not paused is full: then the next record might have no place.
     pub(super) fn is_blocked(&mut self) -> bool {
         let intake_full = !self.intake.has_room();

@@ -4,11 +4,12 @@
 
 use super::owned::TopicCounters;
 use super::start::HINT_PREFIX;
-use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Records, Work, store_failed};
+use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Work, store_failed};
 use crate::actors::db_writer::{WriteReply, WriterSlot};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{FailureClass, StopCode};
 use crate::domain::status::{ChildState, PartitionStatus};
+use crate::kafka::group_client::{Group, GroupClient as _, RecordStream as _, RecordsOf};
 use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ impl TopicCounters {
     }
 }
 
-impl Work<'_> {
+impl<G: Group> Work<'_, G> {
     /// Sends a lane's batch to a writer.
     pub fn send(&mut self, lane: usize, slot: WriterSlot) {
         let ids: Vec<TopicPartition> = self
@@ -300,7 +301,7 @@ impl Work<'_> {
     }
 
     /// The last hint and the last status, before the client closes.
-    pub async fn finish(&mut self, records: &mut Records<'_>) {
+    pub async fn finish(&mut self, records: &mut RecordsOf<'_, G>) {
         self.publish();
         let answered = self.consumer.commits();
         self.commit_hint();

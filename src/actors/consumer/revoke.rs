@@ -10,6 +10,7 @@ use super::{Answer, ExitError, Work, failed};
 use crate::domain::failure::StopCode;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
+use crate::kafka::group_client::{Group, GroupClient as _};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub struct Revoking {
     deadline: Instant,
 }
 
-impl Work<'_> {
+impl<G: Group> Work<'_, G> {
     /// Begins the next rebalance, or finishes the one that waits.
     pub fn advance_rebalance(&mut self) -> Result<(), ExitError> {
         if let Some(revoking) = self.revoking.take() {
