@@ -5,6 +5,7 @@
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
 mod children;
+mod drills;
 mod operator;
 mod prepare;
 mod receipt;
@@ -12,6 +13,7 @@ mod receipt;
 pub use prepare::AppError;
 pub use receipt::Receipt;
 
+use crate::actors::drills::Outage;
 use crate::actors::shutdown::ShutDown;
 use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
@@ -19,7 +21,7 @@ use crate::config::{Config, Escalation, EventsConfig, FieldMapping};
 use crate::domain::event::Mapping;
 use crate::domain::restart;
 use crate::domain::status::{ChildKind, ChildStatus, ExitRecord};
-use crate::http::{self, HttpState, OperatorSlot};
+use crate::http::{self, DrillSlot, HttpState, OperatorSlot};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
 use actix_web::dev::ServerHandle;
@@ -41,6 +43,8 @@ const BEAT: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The step between decoding and storing.
     pub processor: Option<Arc<dyn Processor>>,
+    /// How the brokers go away in a drill, where this program can make them; else they are made to look away.
+    pub outage: Option<Outage>,
 }
 
 /// A running drover.
@@ -78,13 +82,14 @@ impl App {
         };
         let board = Arc::new(Board::new(identity, chrono::Utc::now().timestamp_millis()));
         // First of all, so that a start that waits can be seen to wait.
-        let orders = OperatorSlot::default();
+        let (orders, rehearsals) = (OperatorSlot::default(), DrillSlot::new(&config.drills));
         let http = if config.http.enabled {
             let state = HttpState {
                 board: Arc::clone(&board),
                 metrics: metrics.clone(),
                 config: config.http.clone(),
                 operator: orders.clone(),
+                drills: rehearsals.clone(),
             };
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
@@ -120,6 +125,7 @@ impl App {
             }
         });
         let grace = config.shutdown.grace;
+        let drills = drills::drills(&config, &prepared, &supervisor, (&board, &metrics), options.outage.clone());
         let operator = AppOperator::new(supervisor.addr.clone(), Arc::clone(&prepared.store), metrics.clone(), grace);
         let fleet = Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options)?;
         for child in fleet.children() {
@@ -132,6 +138,9 @@ impl App {
                 .map_err(|error| refused(error.to_string()))?;
         }
         orders.set(Arc::new(operator));
+        if let Some(drills) = drills {
+            rehearsals.set(drills);
+        }
         Ok(Self { board, metrics, supervisor, http, grace })
     }
 

@@ -37,7 +37,10 @@ fn round_trip(list: &List) {
     assert_eq!(list_of(&headers), *list);
     assert_eq!(headers.is_empty(), list.is_empty());
     let text = headers::to_json(&headers);
-    assert!(!text.contains('\0') && !text.contains("\\u0000"), "jsonb takes no NUL: {text}");
+    let parsed: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let texts = parsed.as_array().into_iter().flatten().flat_map(|header| header.as_object().into_iter().flatten());
+    let has_nul = |value: &serde_json::Value| value.as_str().is_some_and(|text| text.contains('\0'));
+    assert!(texts.into_iter().all(|(_, value)| !has_nul(value)), "jsonb takes no NUL: {text}");
     assert_eq!(headers::from_json(&text), headers, "{text}");
 }
 

@@ -11,6 +11,7 @@ use crate::actors::consumer::ConsumerTask;
 use crate::actors::consumer::start::Starts;
 use crate::actors::db_writer::{DbWriterTask, WriterPool};
 use crate::actors::dead_letter::DeadLetterTask;
+use crate::actors::drills::obey::Obedient;
 use crate::actors::holds::Holds;
 use crate::actors::memory::MemoryBudget;
 use crate::actors::metrics::{EndOffsets, MetricsTask};
@@ -20,7 +21,8 @@ use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::status::ChildKind;
-use crate::kafka::group_client::KafkaGroup;
+use crate::kafka::faulty::{ClientFaults, FaultyGroup, FaultyQuestions};
+use crate::kafka::group_client::{Group, KafkaGroup, Questions};
 use crate::kafka::lookup::Lookup;
 use crate::kafka::producer::EventProducer;
 use crate::metrics::Metrics;
@@ -55,6 +57,8 @@ pub struct Fleet {
     mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
     kafka: Arc<KafkaConfig>,
     processor: Option<Arc<dyn Processor>>,
+    /// There where drills are allowed.
+    client_faults: Option<Arc<ClientFaults>>,
 }
 
 impl Fleet {
@@ -66,13 +70,22 @@ impl Fleet {
         metrics: Metrics,
         options: Options,
     ) -> Result<Self, AppError> {
-        let Prepared { store, lookup, identity, holds } = prepared;
+        let Prepared { store, lookup, identity, holds, faults } = prepared;
+        let client_faults = faults.map(|faults| faults.clients);
+        let asked: Arc<dyn Questions> = match &client_faults {
+            Some(faults) => Arc::new(FaultyQuestions { inner: lookup.clone(), faults: Arc::clone(faults) }),
+            None => lookup.clone(),
+        };
+        let processor: Option<Arc<dyn Processor>> = match config.drills.enabled {
+            true => Some(Arc::new(Obedient::new(options.processor))),
+            false => options.processor,
+        };
         // SQLite has one write lock: more writers would only wait for each other.
         let writers = if store.kind() == "sqlite" { 1 } else { config.store.writers };
         let producer = if config.dead_letters.publish { Some(prepare::dead_letter_producer(&config)?) } else { None };
         Ok(Self {
             starts: Starts {
-                lookup: lookup.clone(),
+                lookup: asked,
                 store: Arc::clone(&store),
                 start_from: config.kafka.start_from,
                 store_id: identity.store_id,
@@ -88,7 +101,8 @@ impl Fleet {
             producer,
             mappings: Arc::new(mappings(&config)),
             kafka: Arc::new(config.kafka.clone()),
-            processor: options.processor,
+            processor,
+            client_faults,
             config,
             store,
             lookup,
@@ -186,14 +200,23 @@ impl Fleet {
     /// The consumer with this id.
     fn consumer(&self, id: &str) -> ChildSpec {
         let config = &self.config;
+        let group = KafkaGroup {
+            kafka: Arc::clone(&self.kafka),
+            fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
+        };
+        match &self.client_faults {
+            Some(faults) => self.consumer_of(id, FaultyGroup { inner: group, faults: Arc::clone(faults) }),
+            None => self.consumer_of(id, group),
+        }
+    }
+
+    fn consumer_of<G: Group>(&self, id: &str, group: G) -> ChildSpec {
+        let config = &self.config;
         self.metrics.init_consumer(id, &config.kafka.topics);
         let task = ConsumerTask {
             id: id.to_owned(),
             instance_id: instance_id(config, id),
-            group: KafkaGroup {
-                kafka: Arc::clone(&self.kafka),
-                fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
-            },
+            group,
             lanes: config.consumers.lanes,
             batch_rows: config.limits.batch_rows,
             batch_bytes: config.limits.batch_bytes,

@@ -50,6 +50,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// Restart policies per kind of child.
     pub supervision: SupervisionConfig,
+    /// Faults made on purpose.
+    pub drills: DrillsConfig,
     /// The HTTP server.
     pub http: HttpConfig,
     /// How a start waits for what is not there yet.
@@ -287,6 +289,13 @@ pub enum Escalation {
     KeepOthers,
     /// The process drains and exits non-zero, so that its own supervisor restarts it.
     Exit,
+}
+
+/// Faults made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrillsConfig {
+    /// Whether drills may be run here, and events obeyed that ask to be slow or to fail.
+    pub enabled: bool,
 }
 
 /// The HTTP server.

@@ -203,6 +203,12 @@ pub static KEYS: &[Key] = &[
         "keep_others",
         "When a child is `failed`: `keep_others` keeps the others running and turns readiness red, `exit` drains and exits non-zero.",
     ),
+    Key::new(
+        "drills.enabled",
+        Kind::Flag,
+        "false",
+        "Allow drills, which break things on purpose, and obey `delay_seconds` and `should_fail` in events. For test instances; `drover demo` sets it.",
+    ),
     Key::new("http.enabled", Kind::Flag, "true", "Serve page, API and metrics."),
     Key::new(
         "http.addr",

@@ -14,9 +14,9 @@ use super::raw::{Layers, properties};
 use super::reader::Reader;
 use super::rules;
 use super::{
-    AuditConfig, Config, ConsumersConfig, DeadLettersConfig, Escalation, EventsConfig, FieldMapping, GroupProtocol,
-    HttpConfig, KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig, StartFrom,
-    StartupConfig, StoreConfig, SupervisionConfig,
+    AuditConfig, Config, ConsumersConfig, DeadLettersConfig, DrillsConfig, Escalation, EventsConfig, FieldMapping,
+    GroupProtocol, HttpConfig, KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig,
+    StartFrom, StartupConfig, StoreConfig, SupervisionConfig,
 };
 
 /// Most consumers of one process: each has a librdkafka client with threads of its own.
@@ -73,6 +73,7 @@ pub(super) fn validate(layers: &Layers, needs: Needs) -> Result<Config, ConfigEr
                 _ => None,
             }),
         },
+        drills: DrillsConfig { enabled: r.flag("drills.enabled") },
         http: HttpConfig { enabled: r.flag("http.enabled"), addr: http_addr(r), token: r.optional_text("http.token") },
         startup: StartupConfig { wait: r.duration("startup.wait", ANY) },
         shutdown: ShutdownConfig { grace: r.duration("shutdown.grace", ANY), leave: r.flag("shutdown.leave") },

@@ -8,6 +8,9 @@
 //! | `GET /api/v1/children` | the supervised children: state, generation, restarts, budget, last end |
 //! | `GET /api/v1/children/{id}/exits` | the last ends of a child |
 //! | `POST /api/v1/children/{id}/restart` | starts a child again |
+//! | `GET /api/v1/drills` | the drills, and the last reports |
+//! | `GET /api/v1/drills/{number}` | the report of a drill |
+//! | `POST /api/v1/drills` | runs a drill, where drills are allowed |
 //! | `GET /api/v1/audit-log` | who ordered what, when, and what became of it |
 //! | `GET /metrics` | Prometheus text format 0.0.4 |
 //! | `GET /health/live` | 200 while the process is alive |
@@ -21,12 +24,14 @@ mod auth;
 mod children;
 mod command_request;
 mod commands;
+mod drills;
 mod error;
 mod health;
 mod operator;
 mod status;
 
 pub use command_request::{ACTOR_HEADER, REQUEST_HEADER};
+pub use drills::{DrillPort, DrillSlot};
 pub use operator::{Operator, OperatorSlot};
 
 use std::io;
@@ -60,6 +65,8 @@ pub struct HttpState {
     pub config: HttpConfig,
     /// Who carries out orders.
     pub operator: OperatorSlot,
+    /// Who runs drills.
+    pub drills: DrillSlot,
 }
 
 /// Takes the address and gives the server with the address that it really has. To be called inside an `actix::System`;
@@ -96,6 +103,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/children", get().to(children::children)))
         .service(resource("/api/v1/children/{id}/exits", get().to(children::exits)))
         .service(order("/api/v1/children/{id}/restart", web::post().to(children::restart)))
+        .service(resource("/api/v1/drills", get().to(drills::list)).route(web::post().to(drills::start)))
+        .service(resource("/api/v1/drills/{number}", get().to(drills::report)))
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
         .service(resource("/", get().to(assets::index)))
         .service(resource("/assets/{name}", get().to(assets::asset)));

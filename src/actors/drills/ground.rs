@@ -10,6 +10,7 @@ use crate::domain::event::Mapping;
 use crate::domain::status::{ChildState, ChildStatus};
 use crate::kafka::faulty::ClientFaults;
 use crate::kafka::group_client::Questions;
+use crate::kafka::lookup::Lookup;
 use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::{Metrics, total};
 use crate::store::Store;
@@ -31,7 +32,7 @@ pub struct Ground {
     /// The store without faults.
     pub store: Arc<dyn Store>,
     /// Questions to the cluster without faults.
-    pub questions: Arc<dyn Questions>,
+    pub lookup: Arc<Lookup>,
     /// Who rebuilds what drills break.
     pub supervisor: Addr<SupervisorActor>,
     /// The live state.
@@ -80,12 +81,12 @@ impl Ground {
         let mut partitions = Vec::new();
         for topic in &self.kafka.topics {
             let described =
-                Arc::clone(&self.questions).topic(topic.clone()).await.map_err(|error| error.to_string())?;
+                Questions::topic(Arc::clone(&self.lookup), topic.clone()).await.map_err(|error| error.to_string())?;
             let described = described.ok_or_else(|| format!("topic \"{topic}\" does not exist"))?;
             let ids = described.partitions.iter().map(|&partition| TopicPartition { topic: topic.clone(), partition });
             partitions.extend(ids);
         }
-        Arc::clone(&self.questions).ends(partitions).await.map_err(|error| error.to_string())
+        Questions::ends(Arc::clone(&self.lookup), partitions).await.map_err(|error| error.to_string())
     }
 
     /// How far the store has each partition.

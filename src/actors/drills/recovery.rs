@@ -4,10 +4,12 @@
 
 use super::ground::{Ground, wait_for};
 use super::load::Load;
+use crate::actors::audit::{AuditKafka, audit_now};
 use crate::kafka::rebalance::TopicPartition;
 use crate::store::DeadLetterFilter;
-use crate::store::audit::audit;
+use crate::store::audit::AuditScope;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -76,9 +78,12 @@ async fn what_is_missing(ground: &Ground, ends: &BTreeMap<TopicPartition, i64>, 
 
 /// Offsets that nothing accounts for, and offsets that more than one thing accounts for.
 pub(super) async fn lost_and_doubled(ground: &Ground) -> Result<(i64, i64), String> {
-    let report = audit(&*ground.store, &ground.kafka.topics, &mut |_| {}).await.map_err(|error| error.message)?;
-    let sum = |of: fn(&crate::store::audit::PartitionAudit) -> i64| report.partitions.iter().map(of).sum();
-    Ok((sum(|partition| partition.unaccounted_offsets), sum(|partition| partition.overlapping)))
+    let kafka = AuditKafka { config: Arc::clone(&ground.kafka), lookup: Arc::clone(&ground.lookup) };
+    let scope = AuditScope { topics: ground.kafka.topics.clone(), ..AuditScope::default() };
+    let report = audit_now(&ground.store, &kafka, &scope, &mut |_| {}).await.map_err(|error| error.message)?;
+    let lost = report.partitions.iter().map(|partition| partition.unaccounted_offsets + partition.lost_in_gaps()).sum();
+    let doubled = report.partitions.iter().map(|partition| partition.overlapping).sum();
+    Ok((lost, doubled))
 }
 
 /// How many dead letters the events of the drill became.

@@ -3,7 +3,11 @@
 
 use super::FaultyStore;
 use super::writer::{FaultyOutbox, FaultyWriter};
+use crate::domain::audit::AuditResult;
+use crate::domain::hold::{Hold, HoldKind, HoldScope};
 use crate::store::audit_log::{AuditEntry, AuditLogStore, LoggedEntry};
+use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, PastIncarnation};
+use crate::store::holds::HoldStore;
 use crate::store::{
     DeadLetterFilter, Migration, Outbox, RangeContent, Store, StoreError, StoreIdentity, StoreWriter, StoredDeadLetter,
     TopicProgress,
@@ -93,6 +97,42 @@ impl Store for FaultyStore {
         next: i64,
     ) -> Answer<'a, RangeContent> {
         self.gated(move || self.inner.range_content(topic, partition, incarnation, first, next))
+    }
+}
+
+impl HoldStore for FaultyStore {
+    fn holds(&self) -> Answer<'_, Vec<Hold>> {
+        self.gated(|| self.inner.holds())
+    }
+    fn place_hold<'a>(&'a self, hold: &'a Hold) -> Answer<'a, ()> {
+        self.gated(move || self.inner.place_hold(hold))
+    }
+    fn release_hold<'a>(&'a self, scope: &'a HoldScope, kind: HoldKind) -> Answer<'a, bool> {
+        self.gated(move || self.inner.release_hold(scope, kind))
+    }
+    fn release_holds_over(&self, now_ms: i64) -> Answer<'_, usize> {
+        self.gated(move || self.inner.release_holds_over(now_ms))
+    }
+}
+
+impl AuditStore for FaultyStore {
+    fn audit_marks(&self) -> Answer<'_, Vec<AuditMark>> {
+        self.gated(|| self.inner.audit_marks())
+    }
+    fn set_audit_marks<'a>(&'a self, marks: &'a [AuditMark]) -> Answer<'a, ()> {
+        self.gated(move || self.inner.set_audit_marks(marks))
+    }
+    fn past_incarnations(&self) -> Answer<'_, Vec<PastIncarnation>> {
+        self.gated(|| self.inner.past_incarnations())
+    }
+    fn audit_turn(&self) -> Answer<'_, Option<AuditTurn>> {
+        self.gated(|| self.inner.audit_turn())
+    }
+    fn set_audit_result<'a>(&'a self, result: &'a AuditResult) -> Answer<'a, ()> {
+        self.gated(move || self.inner.set_audit_result(result))
+    }
+    fn audit_result(&self) -> Answer<'_, Option<AuditResult>> {
+        self.gated(|| self.inner.audit_result())
     }
 }
 
