@@ -5,6 +5,7 @@
 //! carries its [`FailureClass`], and what the class means is decided by the caller.
 
 pub mod audit;
+pub mod audit_log;
 pub mod headers;
 pub mod postgres;
 pub mod row;
@@ -16,6 +17,7 @@ use crate::config::{StoreConfig, hide_password};
 use crate::domain::batch::Batch;
 use crate::domain::failure::FailureClass;
 use crate::domain::record::OwnedRecord;
+use audit_log::AuditLogStore;
 use futures::future::BoxFuture;
 use postgres::connect::PgSettings;
 use rules::{identity_refused, migration_state, topic_unknown};
@@ -230,7 +232,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AuditLogStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

@@ -19,6 +19,7 @@ mod poison;
 mod positions;
 mod shutdown;
 mod startup;
+mod store_audit_log;
 mod store_contract;
 mod store_migrations;
 mod store_postgres;

@@ -3,6 +3,7 @@
 //! [`SqliteStore`] answers the questions of [`Store`]; what it owns and how it fails: `connection`. The writer's
 //! transaction: `writer`. Which error means what: `error`.
 
+mod audit_log;
 mod connection;
 mod dead_letters;
 mod error;
