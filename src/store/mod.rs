@@ -7,7 +7,9 @@
 pub mod audit;
 pub mod audit_log;
 pub mod headers;
+pub mod lease;
 pub mod postgres;
+pub mod replicas;
 pub mod row;
 mod rules;
 pub mod sqlite;
@@ -19,7 +21,9 @@ use crate::domain::failure::FailureClass;
 use crate::domain::record::OwnedRecord;
 use audit_log::AuditLogStore;
 use futures::future::BoxFuture;
+use lease::LeaseStore;
 use postgres::connect::PgSettings;
+use replicas::ReplicaStore;
 use rules::{identity_refused, migration_state, topic_unknown};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -232,7 +236,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + Send + Sync + 'static {
+pub trait Store: AuditLogStore + LeaseStore + ReplicaStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 
