@@ -67,6 +67,8 @@ pub enum ChildKind {
     DeadLetter,
     /// The sampler of lag, queues and progress.
     Metrics,
+    /// The heartbeat of the process among the replicas of the group.
+    Replica,
 }
 
 impl ChildKind {
@@ -78,6 +80,7 @@ impl ChildKind {
             Self::DbWriter => "db_writer",
             Self::DeadLetter => "dead_letter",
             Self::Metrics => "metrics",
+            Self::Replica => "replica",
         }
     }
 }

@@ -5,6 +5,8 @@
 //! | `GET /` | the status page |
 //! | `GET /assets/…` | its style, script and icon |
 //! | `GET /api/v1/status` | the supervision tree, consumers, partitions and breaker as JSON |
+//! | `GET /api/v1/group` | all processes of the group with their consumers, and every partition with its owner |
+//! | `GET /api/v1/rebalances` | the last rebalances of this process |
 //! | `GET /metrics` | Prometheus text format 0.0.4 |
 //! | `GET /health/live` | 200 while the process is alive |
 //! | `GET /health/ready` | 200 while it does its work, else 503 with the reasons |
@@ -15,6 +17,7 @@
 mod assets;
 mod auth;
 mod error;
+mod group;
 mod health;
 mod status;
 
@@ -80,6 +83,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/health/live", get().to(health::live)))
         .service(resource("/health/ready", get().to(health::ready)))
         .service(resource("/api/v1/status", get().to(status::status)))
+        .service(resource("/api/v1/group", get().to(group::group)))
+        .service(resource("/api/v1/rebalances", get().to(group::rebalances)))
         .service(resource("/", get().to(assets::index)))
         .service(resource("/assets/{name}", get().to(assets::asset)));
 }

@@ -113,13 +113,15 @@ impl LeaseSession for PgLeaseSession {
                 }
                 // It may have been given back meanwhile: then nobody is known, and the next try finds it free.
                 let holder = self.client.query_opt(HOLDER, &[&name]).await?;
-                Ok(Some(holder.map_or_else(LeaseHolder::default, |row| LeaseHolder {
-                    session: row.get(0),
-                    who: row
-                        .get::<_, Option<String>>(1)
-                        .and_then(|name| name.strip_prefix(APPLICATION).map(str::to_owned)),
-                    address: row.get(2),
-                    since_ms: row.get(3),
+                Ok(Some(holder.map_or_else(LeaseHolder::default, |row| {
+                    LeaseHolder {
+                        session: row.get(0),
+                        who: row
+                            .get::<_, Option<String>>(1)
+                            .and_then(|name| name.strip_prefix(APPLICATION).map(str::to_owned)),
+                        address: row.get(2),
+                        since_ms: row.get(3),
+                    }
                 })))
             })
             .await
