@@ -12,6 +12,8 @@
 //! | `GET /api/v1/drills/{number}` | the report of a drill |
 //! | `POST /api/v1/drills` | runs a drill, where drills are allowed |
 //! | `GET /api/v1/audit-log` | who ordered what, when, and what became of it |
+//! | `GET /api/v1/group` | all processes of the group with their consumers, and every partition with its owner |
+//! | `GET /api/v1/rebalances` | the last rebalances of this process |
 //! | `GET /metrics` | Prometheus text format 0.0.4 |
 //! | `GET /health/live` | 200 while the process is alive |
 //! | `GET /health/ready` | 200 while it does its work, else 503 with the reasons |
@@ -26,6 +28,7 @@ mod command_request;
 mod commands;
 mod drills;
 mod error;
+mod group;
 mod health;
 mod operator;
 mod status;
@@ -106,6 +109,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/drills", get().to(drills::list)).route(web::post().to(drills::start)))
         .service(resource("/api/v1/drills/{number}", get().to(drills::report)))
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
+        .service(resource("/api/v1/group", get().to(group::group)))
+        .service(resource("/api/v1/rebalances", get().to(group::rebalances)))
         .service(resource("/", get().to(assets::index)))
         .service(resource("/assets/{name}", get().to(assets::asset)));
 }
