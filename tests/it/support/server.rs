@@ -2,7 +2,7 @@
 
 use actix_web::dev::ServerHandle;
 use drover::board::{Board, Identity};
-use drover::config::HttpConfig;
+use drover::config::{DrillsConfig, HttpConfig};
 use drover::http::{DrillSlot, HttpState, OperatorSlot, serve};
 use drover::metrics::Metrics;
 use reqwest::blocking::{Client, Response};
@@ -35,13 +35,9 @@ impl Running {
         let config =
             HttpConfig { enabled: true, addr: "127.0.0.1:0".parse().unwrap(), token: token.map(ToOwned::to_owned) };
         let operator = OperatorSlot::default();
-        let state = HttpState {
-            board: board.clone(),
-            metrics: metrics.clone(),
-            config,
-            operator: operator.clone(),
-            drills: DrillSlot::default(),
-        };
+        let drills = DrillSlot::new(&DrillsConfig { enabled: false });
+        let state =
+            HttpState { board: board.clone(), metrics: metrics.clone(), config, operator: operator.clone(), drills };
         let (started, start) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {
