@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use crate::support::server::{Running, client};
 use drover::board::{Board, Identity};
-use drover::config::HttpConfig;
+use drover::config::{DrillsConfig, HttpConfig};
 use drover::domain::status::{
     BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus, ExitReason, ExitRecord, PartitionStatus,
     PartitionStop,
 };
-use drover::http::{HttpState, OperatorSlot, serve};
+use drover::http::{DrillSlot, HttpState, OperatorSlot, serve};
 use drover::metrics::Metrics;
 use serde_json::{Value, json};
 

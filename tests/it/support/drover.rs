@@ -206,11 +206,6 @@ impl Drover {
         until_some("the status", async || serde_json::from_str(&self.get("api/v1/status").await?.1).ok()).await
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The document of a path of the API, once it answers with 200.
     pub async fn api(&self, path: &str) -> Value {
         until_some(path, async || {
