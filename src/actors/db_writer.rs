@@ -38,6 +38,8 @@ pub struct WriteReply {
     pub batch: Batch,
     /// What became of it.
     pub result: Result<Receipt, StoreError>,
+    /// Slot of the partition whose stored row differs, where that is what happened and the store told it.
+    pub differs: Option<u16>,
 }
 
 /// The right to send one batch.
@@ -113,9 +115,10 @@ impl Task for DbWriterTask {
             let Ok(WriteBatch { mut batch, reply, _slot }) = job else {
                 return Ok(());
             };
-            let result = self.store_batch(&mut *writer, &mut batch, &control).await;
+            let mut differs = None;
+            let result = self.store_batch(&mut *writer, &mut batch, &mut differs, &control).await;
             // A consumer that is gone takes its positions from the store; nobody waits for this answer.
-            let _ = reply.send(WriteReply { batch, result });
+            let _ = reply.send(WriteReply { batch, result, differs });
         }
     }
 }
@@ -125,6 +128,7 @@ impl DbWriterTask {
         &self,
         writer: &mut dyn StoreWriter,
         batch: &mut Batch,
+        differs: &mut Option<u16>,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
         let mut wait = Wait { delay: self.probe.0, retries: 0 };
@@ -149,6 +153,13 @@ impl DbWriterTask {
                     self.count_error(FailureClass::Split);
                     let rejection = Rejection::new(DeadLetterCode::Database(code), message);
                     batch.refuse(index, rejection, key_and_value);
+                }
+                Err(WriteError::Differs { slot, error }) => {
+                    observe("error");
+                    self.count_error(error.class);
+                    self.breaker.answered();
+                    *differs = Some(slot);
+                    return Err(error);
                 }
                 Err(WriteError::Store(error)) => {
                     observe(if error.class == FailureClass::Fenced { "fenced" } else { "error" });

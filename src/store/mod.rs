@@ -129,8 +129,30 @@ pub enum WriteError {
         /// What the database said.
         message: String,
     },
+    /// A stored row differs from the one that was read again; nothing was stored.
+    Differs {
+        /// Slot of its partition in the batch.
+        slot: u16,
+        /// Which row, of class row differs.
+        error: StoreError,
+    },
     /// Anything else. Whether the transaction committed may be unknown: [`StoreWriter::recover`] tells.
     Store(StoreError),
+}
+
+impl WriteError {
+    /// The stored row at this offset differs from the one in the batch.
+    fn differs(batch: &Batch, topic: &str, partition: i32, offset: i64) -> Self {
+        let place = batch.advances().iter().position(|a| a.partition == partition && a.topic == topic);
+        let message = format!(
+            "topic \"{topic}\" partition {partition}: the row that is stored for offset {offset} differs from the record that was \
+             read again"
+        );
+        Self::Differs {
+            slot: place.and_then(|place| u16::try_from(place).ok()).unwrap_or_default(),
+            error: StoreError { class: FailureClass::RowDiffers, code: None, message },
+        }
+    }
 }
 
 /// What became of a batch whose answer was lost.

@@ -13,6 +13,7 @@ mod pauses;
 mod receipts;
 mod recorder;
 mod revoke;
+mod seek;
 pub mod start;
 
 use self::intake::{Intake, Taken};
@@ -20,7 +21,7 @@ use self::lanes::{LaneLimits, Lanes};
 use self::owned::Owned;
 use self::start::{Start, Starts};
 use super::breaker::Breaker;
-use super::db_writer::{WriteReply, WriterPool};
+use super::db_writer::{WriteReply, WriterPool, WriterSlot};
 use super::exit::ExitError;
 use super::holds::Holds;
 use super::leases::Place;
@@ -145,6 +146,8 @@ enum Answer {
     Reset(Vec<(TopicPartition, u64)>, Vec<Start>),
     /// Partitions looked at because the client reported an offset outside the log, or because it is time.
     Checked(Vec<Start>),
+    /// A seek failed a moment ago.
+    SeekAgain(seek::SeekAgain),
 }
 
 struct Work<'c, G: Group> {
@@ -164,6 +167,8 @@ struct Work<'c, G: Group> {
     /// Partitions whose position must be taken from the store as soon as their lane is not in flight.
     resets: Vec<TopicPartition>,
     checking: bool,
+    /// An error was reported while a check was under way, which may not know all that it concerns.
+    check_again: bool,
     /// The client reported an offset outside the log and fetches no more until it is told where to.
     seek_after_check: bool,
     joined: bool,
@@ -199,6 +204,7 @@ impl<'c, G: Group> Work<'c, G> {
             revoking: None,
             resets: Vec::new(),
             checking: false,
+            check_again: false,
             seek_after_check: false,
             joined: false,
             started: now,
@@ -214,6 +220,8 @@ impl<'c, G: Group> Work<'c, G> {
     /// Works until the stop; gives back what was left, if anything was.
     async fn run(mut self) -> Result<Option<String>, ExitError> {
         let mut records = self.consumer.records();
+        // Kept over the turns: it has a place in the queue for a writer.
+        let mut slot: Option<BoxFuture<'c, WriterSlot>> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -238,6 +246,9 @@ impl<'c, G: Group> Work<'c, G> {
             let pause_at = self.blocked_since.map(|since| since + pauses::PAUSE_AFTER);
             let urgent = self.stopping.is_some() || self.revoking.is_some();
             let ready = if self.has_place() { self.lanes.ready(Instant::now(), urgent) } else { None };
+            if ready.is_none() {
+                slot = None;
+            }
             let ready_at = self.lanes.next_ready().filter(|_| ready.is_none() && !self.task.min_batch_age.is_zero());
             tokio::select! {
                 biased;
@@ -245,9 +256,10 @@ impl<'c, G: Group> Work<'c, G> {
                 event = self.consumer.rebalance() => self.rebalances.push_back(event),
                 Ok(()) = self.holds.changed() => self.obey_holds()?,
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.answered(answer)?,
-                slot = self.task.pool.slot(), if ready.is_some() => {
+                free = slot.get_or_insert_with(|| Box::pin(self.task.pool.slot())), if ready.is_some() => {
+                    slot = None;
                     if let Some(lane) = ready {
-                        self.send(lane, slot);
+                        self.send(lane, free);
                     }
                 }
                 done = self.intake.next_processed(), if self.intake.is_processing() => {
@@ -255,7 +267,7 @@ impl<'c, G: Group> Work<'c, G> {
                     self.resume_lanes_with_room()?;
                 }
                 _ = tick.tick() => {
-                    self.tick();
+                    self.tick()?;
                     self.resume_lanes_with_room()?;
                 }
                 () = sleep_until(pause_at), if pause_at.is_some() => self.pause_full_lanes()?,
@@ -295,13 +307,9 @@ impl<'c, G: Group> Work<'c, G> {
                 consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, expected = offset,
                 delivered = record.offset(), "the first record lies behind its position; reading once more to confirm the gap"
             );
-            self.seek(&id, offset)?;
+            self.seek(&id, offset, 0)?;
         }
         Ok(())
-    }
-
-    fn seek(&self, id: &TopicPartition, offset: i64) -> Result<(), ExitError> {
-        self.consumer.seek(&id.topic, id.partition, offset).map_err(failed)
     }
 
     /// An error between records: most pass by themselves.
