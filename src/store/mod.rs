@@ -8,6 +8,7 @@ pub mod audit;
 pub mod audit_log;
 pub mod audit_marks;
 pub mod headers;
+pub mod offsets;
 pub mod postgres;
 pub mod row;
 mod rules;
@@ -22,6 +23,7 @@ use crate::domain::record::OwnedRecord;
 use audit_log::AuditLogStore;
 use audit_marks::AuditStore;
 use futures::future::BoxFuture;
+use offsets::OffsetStore;
 use postgres::connect::PgSettings;
 use rules::{identity_refused, migration_state, topic_unknown};
 use std::collections::BTreeMap;
@@ -235,7 +237,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + AuditStore + Send + Sync + 'static {
+pub trait Store: AuditLogStore + AuditStore + OffsetStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

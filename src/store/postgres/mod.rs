@@ -23,6 +23,7 @@ pub mod connect;
 mod dead_letters;
 mod error;
 mod migrations;
+mod offsets;
 mod pool;
 mod range;
 mod refusal;

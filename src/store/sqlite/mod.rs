@@ -9,6 +9,7 @@ mod connection;
 mod dead_letters;
 mod error;
 mod migrations;
+mod offsets;
 mod range;
 mod schema;
 mod statements;
