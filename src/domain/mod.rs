@@ -7,6 +7,7 @@ pub mod decode;
 pub mod event;
 pub mod failure;
 pub mod generator;
+pub mod offset_plan;
 pub mod offsets;
 pub mod record;
 pub mod restart;
