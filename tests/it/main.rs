@@ -5,6 +5,7 @@
 mod support;
 
 mod embedding;
+mod offsets;
 mod operations;
 mod readme;
 mod tidy;
@@ -17,6 +18,7 @@ mod lost_answer;
 mod outage;
 mod poison;
 mod positions;
+mod scheduled_audit;
 mod shutdown;
 mod startup;
 mod store_audit;
