@@ -6,6 +6,7 @@ use super::client::{LoggingContext, admin_client_config};
 use super::embedded::CLUSTER_ID_PREFIX;
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use super::native;
+pub use super::native::GroupMember;
 use super::offsets::{self, PartitionOffset};
 use super::rebalance::TopicPartition;
 use crate::config::KafkaConfig;
@@ -171,6 +172,14 @@ impl Lookup {
             offset.map(|offset| (TopicPartition { topic, partition }, offset))
         };
         found.into_iter().map(offset).collect()
+    }
+
+    /// The members of the group now; a static member stays one until its session ends.
+    ///
+    /// # Errors
+    /// The coordinator does not answer in time.
+    pub fn members(&self, group: &str) -> KafkaResult<Vec<GroupMember>> {
+        native::group_members(self.client.client(), group, self.timeout)
     }
 
     /// What the group committed for these partitions; those without a commit are left out.

@@ -11,6 +11,7 @@ pub mod faulty;
 pub mod headers;
 pub mod holds;
 pub mod lease;
+pub mod offsets;
 pub mod postgres;
 pub mod replicas;
 pub mod row;
@@ -28,6 +29,7 @@ use audit_marks::AuditStore;
 use futures::future::BoxFuture;
 use holds::HoldStore;
 use lease::LeaseStore;
+use offsets::OffsetStore;
 use postgres::connect::PgSettings;
 use replicas::ReplicaStore;
 use rules::{identity_refused, migration_state, topic_unknown};
@@ -264,7 +266,9 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + AuditStore + HoldStore + LeaseStore + ReplicaStore + Send + Sync + 'static {
+pub trait Store:
+    AuditLogStore + AuditStore + HoldStore + LeaseStore + OffsetStore + ReplicaStore + Send + Sync + 'static
+{
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

@@ -6,6 +6,7 @@ mod support;
 
 mod embedding;
 mod fuzz_corpus;
+mod offsets;
 mod operations;
 mod readme;
 mod tidy;
@@ -22,13 +23,16 @@ mod poison;
 mod positions;
 mod replicas;
 
+mod scheduled_audit;
 mod shutdown;
 mod startup;
 mod store_audit;
 mod store_audit_log;
 mod store_contract;
 mod store_holds;
+mod store_errors;
 mod store_migrations;
+mod store_offsets;
 mod store_postgres;
 mod store_replicas;
 mod store_rewind;

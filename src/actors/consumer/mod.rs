@@ -58,8 +58,9 @@ const BURST: usize = 256;
 const TICK: Duration = Duration::from_millis(250);
 /// How long a consumer whose group gave it nothing counts as starting; a member without partitions hears nothing more.
 const IDLE_MEMBER_AFTER: Duration = Duration::from_secs(10);
-/// How often the topics' ids are compared with those stored.
-const IDENTITY_CHECK: Duration = Duration::from_secs(60);
+/// How often the topics' ids are compared with those stored. librdkafka reads on in a topic that was created again without a
+/// word, so what it delivers until then is stored under the old incarnation.
+const IDENTITY_CHECK: Duration = Duration::from_secs(10);
 /// Pause after an error of the client, which otherwise reports hundreds a second while no broker answers.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// How long closing the client may take before it is left to the background.

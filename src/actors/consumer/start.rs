@@ -202,7 +202,7 @@ impl Starts {
 }
 
 /// Partitions of a topic that cannot be described. They stay owned; a rebalance or a restart looks again.
-fn missing(topic: &str, wanted: &[i32], why: &str) -> Vec<Start> {
+pub fn missing(topic: &str, wanted: &[i32], why: &str) -> Vec<Start> {
     let message = format!("topic \"{topic}\" cannot be read: {why}");
     let stopped = |&partition: &i32| Start {
         id: TopicPartition { topic: topic.to_owned(), partition },
@@ -221,22 +221,21 @@ fn no_offset(id: &TopicPartition) -> KafkaError {
 
 /// An offset that drover committed is no start for a store that does not know the topic: what lies below it was stored
 /// somewhere else, or is lost with a dropped database.
-fn lost_position(committed: &BTreeMap<TopicPartition, Committed>) -> Option<(StopCode, String)> {
+pub fn lost_position(committed: &BTreeMap<TopicPartition, Committed>) -> Option<(StopCode, String)> {
     let (id, hint) = committed.iter().find(|(_, committed)| committed.metadata.starts_with(HINT_PREFIX))?;
     Some((
         StopCode::PositionLost,
         format!(
             "the group has the position {} of topic \"{}\" partition {} from a drover store ({}), but this store does not know \
-             the topic: its database was dropped or another one is used. Restore that database; or, to store the topic \
-             again from kafka.start_from on, delete the group's offsets (kafka-consumer-groups --delete-offsets) while \
-             drover is stopped",
-            hint.offset, id.topic, id.partition, hint.metadata
+             the topic: its database was dropped or another one is used. Restore that database; or give up \
+             what was stored and begin anew with `drover offsets restart {}` while drover is stopped",
+            hint.offset, id.topic, id.partition, hint.metadata, id.topic
         ),
     ))
 }
 
 /// Where a partition of a known topic is read from, or why it is not.
-fn judge(
+pub fn judge(
     id: TopicPartition,
     known: &TopicProgress,
     progress: &Progress,

@@ -89,6 +89,11 @@ const DEAD_LETTERS: &str = "
     ORDER BY 1, 2, 4
     ON CONFLICT (topic, partition, incarnation, \"offset\") DO NOTHING";
 
+/// Makes the staging table of a transaction. It has the columns of `events` and nothing that refuses a row: what refuses one
+/// is found when it is merged.
+pub const CREATE_STAGE: &str = "CREATE TEMPORARY TABLE drover_stage (LIKE events) ON COMMIT DROP; \
+    ALTER TABLE drover_stage ALTER stored_at DROP NOT NULL";
+
 /// Moves what was staged into `events` and counts it; rows and dead letters that are there already are left alone. The
 /// parameters are topics, partitions and names of the batch's rollups: a type that is not among them counts as `other`.
 pub const MERGE_STAGE: &str = "

@@ -7,7 +7,7 @@
 
 use super::connect::{PgSettings, Session, connect_session, error_from};
 use super::statements::{
-    self, BEGIN, COMPARE_STAGE, END_BLOCKERS, END_SESSION, MERGE_STAGE, Positions, Statements, copy_into,
+    self, BEGIN, COMPARE_STAGE, CREATE_STAGE, END_BLOCKERS, END_SESSION, MERGE_STAGE, Positions, Statements, copy_into,
 };
 use crate::domain::batch::{Advance, Batch};
 use crate::domain::failure::FailureClass;
@@ -222,7 +222,7 @@ impl Connection {
             Ok(None) => self.write_staged(batch).await,
             // Stored by somebody between the look and the COPY.
             Err(Flight::Rows(error)) if is_own_key(&error) => self.write_staged(batch).await,
-            Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error).await),
+            Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error, Way::Direct).await),
             Err(Flight::Other(error)) => Err(WriteError::Store(other_error(&error))),
             Err(Flight::Differs(row)) => {
                 Err(differs(batch, &row).unwrap_or_else(|e| WriteError::Store(other_error(&e))))
@@ -290,19 +290,9 @@ impl Connection {
                 .query_one(&self.statements.compare_and_swap, &positions.parameters())
                 .await
                 .map_err(Flight::Other)?;
-            client
-                .batch_execute("CREATE TEMPORARY TABLE drover_stage (LIKE events) ON COMMIT DROP; ALTER TABLE drover_stage ALTER stored_at DROP NOT NULL")
-                .await
-                .map_err(Flight::Other)?;
-            let copy: Statement = client.prepare(&copy_into("drover_stage")).await.map_err(Flight::Other)?;
-            let sink = self.copy_in(&copy).await.map_err(Flight::Other)?;
+            let sink = self.stage().await.map_err(Flight::Other)?;
             let staged = copy_rows(sink, batch, 0..batch.metas().len()).await.map_err(Flight::Rows)?;
-            let (topics, partitions, types) = statements::rollup_names(batch);
-            let inserted: i64 = client
-                .query_one(MERGE_STAGE, &[&topics, &partitions, &types])
-                .await
-                .and_then(|row| row.try_get(0))
-                .map_err(Flight::Rows)?;
+            let inserted = self.merge_stage(batch).await.map_err(Flight::Rows)?;
             if let Some(row) = client.query_opt(COMPARE_STAGE, &[]).await.map_err(Flight::Other)? {
                 return Err(Flight::Differs(row));
             }
@@ -324,7 +314,7 @@ impl Connection {
                     self.roll_back().await;
                 }
                 Err(match flight {
-                    Flight::Rows(error) => self.bad_row(batch, &error).await,
+                    Flight::Rows(error) => self.bad_row(batch, &error, Way::Staged).await,
                     Flight::Other(error) => WriteError::Store(other_error(&error)),
                     Flight::Differs(row) => {
                         differs(batch, &row).unwrap_or_else(|error| WriteError::Store(other_error(&error)))
@@ -332,6 +322,21 @@ impl Connection {
                 })
             }
         }
+    }
+
+    /// Makes the staging table of this transaction and begins to copy into it.
+    pub(super) async fn stage(&self) -> Result<CopyInSink<Bytes>, Error> {
+        let client = &self.session.client;
+        client.batch_execute(CREATE_STAGE).await?;
+        let copy: Statement = client.prepare(&copy_into("drover_stage")).await?;
+        self.copy_in(&copy).await
+    }
+
+    /// Moves what was staged into `events`, past what is there, and gives back how many rows were new.
+    pub(super) async fn merge_stage(&self, batch: &Batch) -> Result<i64, Error> {
+        let (topics, partitions, types) = statements::rollup_names(batch);
+        let merged = self.session.client.query_one(MERGE_STAGE, &[&topics, &partitions, &types]).await;
+        merged.and_then(|row| row.try_get(0))
     }
 
     /// Begins a COPY; where that is refused the connection is out of step.
@@ -355,6 +360,15 @@ impl Positions<'_> {
     fn parameters(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 5] {
         [&self.topics, &self.partitions, &self.incarnations, &self.from, &self.to]
     }
+}
+
+/// How the rows of a batch go into `events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By COPY.
+    Direct,
+    /// Through the staging table, past what is there already.
+    Staged,
 }
 
 /// Where in the transaction an error arose: only an error of the rows may be the fault of a row.

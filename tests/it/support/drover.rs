@@ -166,7 +166,7 @@ impl Drover {
     }
 
     /// The body of an answer and its status; `None` while nobody answers.
-    async fn get(&self, path: &str) -> Option<(u16, String)> {
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let url = self.url(path).await;
         let answer = reqwest::get(url).await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
