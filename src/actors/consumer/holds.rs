@@ -6,8 +6,9 @@
 use super::{ExitError, TopicPartition, Work, failed};
 use crate::domain::hold::{Hold, hold_of};
 use crate::domain::offsets::ReadPosition;
+use crate::kafka::group_client::{Group, GroupClient as _};
 
-impl Work<'_> {
+impl<G: Group> Work<'_, G> {
     /// The hold that a partition is under now, if any.
     pub(super) fn present_hold(&self, id: &TopicPartition) -> Option<Hold> {
         let list = self.holds.borrow();
