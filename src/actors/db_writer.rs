@@ -10,6 +10,7 @@ use super::exit::ExitError;
 use super::lifecycle::{Control, Task, TaskActor};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{DeadLetterCode, FailureClass, Rejection};
+use crate::domain::storm::{BatchGuard, Storm};
 use crate::metrics::Metrics;
 use crate::store::row::key_and_value;
 use crate::store::{Receipt, Resolution, Store, StoreError, StoreWriter, WriteError};
@@ -28,6 +29,7 @@ pub type DbWriterActor = TaskActor<DbWriterTask>;
 /// A batch on its way to a writer.
 pub struct WriteBatch {
     batch: Batch,
+    guard: BatchGuard,
     reply: oneshot::Sender<WriteReply>,
     _slot: OwnedSemaphorePermit,
 }
@@ -38,6 +40,8 @@ pub struct WriteReply {
     pub batch: Batch,
     /// What became of it.
     pub result: Result<Receipt, StoreError>,
+    /// The slot of a partition of which the database refuses too many rows, and what was counted: then nothing was stored.
+    pub storm: Option<(u16, Storm)>,
 }
 
 /// The right to send one batch.
@@ -67,9 +71,9 @@ impl WriterPool {
     }
 
     /// Sends a batch. The receiver fails when the writer died with the batch in its hand: its outcome is then unknown.
-    pub fn send(&self, batch: Batch, slot: WriterSlot) -> oneshot::Receiver<WriteReply> {
+    pub fn send(&self, batch: Batch, guard: BatchGuard, slot: WriterSlot) -> oneshot::Receiver<WriteReply> {
         let (reply, answer) = oneshot::channel();
-        if self.queue.try_send(WriteBatch { batch, reply, _slot: slot.0 }).is_err() {
+        if self.queue.try_send(WriteBatch { batch, guard, reply, _slot: slot.0 }).is_err() {
             // As many slots as places: only a closed queue refuses, and it lives as long as the pool.
             tracing::error!("the queue of the writers refused a batch against a free slot");
         }
@@ -110,12 +114,13 @@ impl Task for DbWriterTask {
                 job = self.pool.jobs.recv() => job,
                 _ = control.drain_requested() => return Ok(()),
             };
-            let Ok(WriteBatch { mut batch, reply, _slot }) = job else {
+            let Ok(WriteBatch { mut batch, mut guard, reply, _slot }) = job else {
                 return Ok(());
             };
-            let result = self.store_batch(&mut *writer, &mut batch, &control).await;
+            let mut storm = None;
+            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut storm, &control).await;
             // A consumer that is gone takes its positions from the store; nobody waits for this answer.
-            let _ = reply.send(WriteReply { batch, result });
+            let _ = reply.send(WriteReply { batch, result, storm });
         }
     }
 }
@@ -125,6 +130,8 @@ impl DbWriterTask {
         &self,
         writer: &mut dyn StoreWriter,
         batch: &mut Batch,
+        guard: &mut BatchGuard,
+        storm: &mut Option<(u16, Storm)>,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
         let mut wait = Wait { delay: self.probe.0, retries: 0 };
@@ -148,6 +155,15 @@ impl DbWriterTask {
                     observe("error");
                     self.count_error(FailureClass::Split);
                     let rejection = Rejection::new(DeadLetterCode::Database(code), message);
+                    *storm = guard.refused(batch, index, &rejection.code);
+                    if storm.is_some() {
+                        self.breaker.answered();
+                        return Err(StoreError {
+                            class: FailureClass::Split,
+                            code: None,
+                            message: "the database refuses too many rows of a partition".into(),
+                        });
+                    }
                     batch.refuse(index, rejection, key_and_value);
                 }
                 Err(WriteError::Store(error)) => {

@@ -11,3 +11,4 @@ pub mod offsets;
 pub mod record;
 pub mod restart;
 pub mod status;
+pub mod storm;
