@@ -10,6 +10,7 @@ use super::exit::ExitError;
 use super::lifecycle::{Control, Task, TaskActor};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{DeadLetterCode, FailureClass, Rejection};
+use crate::domain::storm::{BatchGuard, Storm};
 use crate::metrics::Metrics;
 use crate::store::row::key_and_value;
 use crate::store::{Receipt, Resolution, Store, StoreError, StoreWriter, WriteError};
@@ -28,6 +29,7 @@ pub type DbWriterActor = TaskActor<DbWriterTask>;
 /// A batch on its way to a writer.
 pub struct WriteBatch {
     batch: Batch,
+    guard: BatchGuard,
     reply: oneshot::Sender<WriteReply>,
     _slot: OwnedSemaphorePermit,
 }
@@ -40,6 +42,8 @@ pub struct WriteReply {
     pub result: Result<Receipt, StoreError>,
     /// Slot of the partition whose stored row differs, where that is what happened and the store told it.
     pub differs: Option<u16>,
+    /// The slot of a partition of which the database refuses too many rows, and what was counted: then nothing was stored.
+    pub storm: Option<(u16, Storm)>,
 }
 
 /// The right to send one batch.
@@ -69,9 +73,9 @@ impl WriterPool {
     }
 
     /// Sends a batch. The receiver fails when the writer died with the batch in its hand: its outcome is then unknown.
-    pub fn send(&self, batch: Batch, slot: WriterSlot) -> oneshot::Receiver<WriteReply> {
+    pub fn send(&self, batch: Batch, guard: BatchGuard, slot: WriterSlot) -> oneshot::Receiver<WriteReply> {
         let (reply, answer) = oneshot::channel();
-        if self.queue.try_send(WriteBatch { batch, reply, _slot: slot.0 }).is_err() {
+        if self.queue.try_send(WriteBatch { batch, guard, reply, _slot: slot.0 }).is_err() {
             // As many slots as places: only a closed queue refuses, and it lives as long as the pool.
             tracing::error!("the queue of the writers refused a batch against a free slot");
         }
@@ -112,13 +116,14 @@ impl Task for DbWriterTask {
                 job = self.pool.jobs.recv() => job,
                 _ = control.drain_requested() => return Ok(()),
             };
-            let Ok(WriteBatch { mut batch, reply, _slot }) = job else {
+            let Ok(WriteBatch { mut batch, mut guard, reply, _slot }) = job else {
                 return Ok(());
             };
-            let mut differs = None;
-            let result = self.store_batch(&mut *writer, &mut batch, &mut differs, &control).await;
+            let mut culprit = Culprit::default();
+            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut culprit, &control).await;
+            let Culprit { differs, storm } = culprit;
             // A consumer that is gone takes its positions from the store; nobody waits for this answer.
-            let _ = reply.send(WriteReply { batch, result, differs });
+            let _ = reply.send(WriteReply { batch, result, differs, storm });
         }
     }
 }
@@ -128,7 +133,8 @@ impl DbWriterTask {
         &self,
         writer: &mut dyn StoreWriter,
         batch: &mut Batch,
-        differs: &mut Option<u16>,
+        guard: &mut BatchGuard,
+        culprit: &mut Culprit,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
         let mut wait = Wait { delay: self.probe.0, retries: 0 };
@@ -152,13 +158,22 @@ impl DbWriterTask {
                     observe("error");
                     self.count_error(FailureClass::Split);
                     let rejection = Rejection::new(DeadLetterCode::Database(code), message);
+                    culprit.storm = guard.refused(batch, index, &rejection.code);
+                    if culprit.storm.is_some() {
+                        self.breaker.answered();
+                        return Err(StoreError {
+                            class: FailureClass::Split,
+                            code: None,
+                            message: "the database refuses too many rows of a partition".into(),
+                        });
+                    }
                     batch.refuse(index, rejection, key_and_value);
                 }
                 Err(WriteError::Differs { slot, error }) => {
                     observe("error");
                     self.count_error(error.class);
                     self.breaker.answered();
-                    *differs = Some(slot);
+                    culprit.differs = Some(slot);
                     return Err(error);
                 }
                 Err(WriteError::Store(error)) => {
@@ -242,6 +257,13 @@ impl DbWriterTask {
     fn count_error(&self, class: FailureClass) {
         self.metrics.store_errors.with_label_values(&[class.as_str()]).inc();
     }
+}
+
+/// The partition that keeps its batch from being stored, by its slot, where it is one.
+#[derive(Default)]
+struct Culprit {
+    differs: Option<u16>,
+    storm: Option<(u16, Storm)>,
 }
 
 /// How long a batch waits between its tries.
