@@ -4,40 +4,36 @@
 //! [`App::run_until_stopped`] lasts until the stop signal or the supervisor's verdict, then drains. Nothing else builds
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
+mod children;
+mod drills;
+mod operator;
 mod prepare;
 mod receipt;
 
 pub use prepare::AppError;
 pub use receipt::Receipt;
 
-use crate::actors::breaker::Breaker;
-use crate::actors::child::ChildSpec;
-use crate::actors::consumer::ConsumerTask;
-use crate::actors::consumer::start::Starts;
-use crate::actors::db_writer::{DbWriterTask, WriterPool};
-use crate::actors::dead_letter::DeadLetterTask;
-use crate::actors::memory::MemoryBudget;
-use crate::actors::metrics::{EndOffsets, MetricsTask};
+use crate::actors::drills::Outage;
+use crate::actors::replica::ProcessFacts;
 use crate::actors::shutdown::ShutDown;
 use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
-use crate::config::{Config, Escalation, EventsConfig, FieldMapping, GroupProtocol, RestartConfig};
-use crate::domain::backoff::Backoff;
+use crate::config::{Config, Escalation, EventsConfig, FieldMapping};
 use crate::domain::event::Mapping;
-use crate::domain::restart::{self, RestartPolicy};
+use crate::domain::restart;
 use crate::domain::status::{ChildKind, ChildStatus, ExitRecord};
-use crate::http::{self, HttpState};
+use crate::http::{self, DrillSlot, HttpState, OperatorSlot};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
 use actix_web::dev::ServerHandle;
-use prepare::Prepared;
+use children::Fleet;
+use operator::AppOperator;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Time between two signs of life for `/health/live`.
@@ -48,6 +44,8 @@ const BEAT: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The step between decoding and storing.
     pub processor: Option<Arc<dyn Processor>>,
+    /// How the brokers go away in a drill, where this program can make them; else they are made to look away.
+    pub outage: Option<Outage>,
 }
 
 /// A running drover.
@@ -68,10 +66,11 @@ impl App {
     pub async fn start(config: Config, options: Options) -> Result<Self, AppError> {
         let metrics =
             Metrics::new().map_err(|error| AppError::Internal(format!("metrics cannot be declared: {error}")))?;
-        let replica_id = config.replica_id.clone().unwrap_or_else(host_name);
+        let host = host_name();
+        let replica_id = config.replica_id.clone().unwrap_or_else(|| host.clone());
         let identity = Identity {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            replica_id,
+            replica_id: replica_id.clone(),
             group: config.kafka.group.clone(),
             topics: config.kafka.topics.clone(),
             store: config
@@ -85,8 +84,15 @@ impl App {
         };
         let board = Arc::new(Board::new(identity, chrono::Utc::now().timestamp_millis()));
         // First of all, so that a start that waits can be seen to wait.
+        let (orders, rehearsals) = (OperatorSlot::default(), DrillSlot::new(&config.drills));
         let http = if config.http.enabled {
-            let state = HttpState { board: Arc::clone(&board), metrics: metrics.clone(), config: config.http.clone() };
+            let state = HttpState {
+                board: Arc::clone(&board),
+                metrics: metrics.clone(),
+                config: config.http.clone(),
+                operator: orders.clone(),
+                drills: rehearsals.clone(),
+            };
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
             actix::spawn(server);
@@ -94,7 +100,7 @@ impl App {
         } else {
             None
         };
-        let prepared = prepare::prepare(&config).await?;
+        let prepared = prepare::prepare(&config, &board.identity().replica_id).await?;
         board.set_cluster_id(prepared.identity.cluster_id.clone());
         board.set_store_ok(true);
         let observer = Observer { metrics: metrics.clone() };
@@ -121,7 +127,18 @@ impl App {
             }
         });
         let grace = config.shutdown.grace;
-        for child in children_of(&config, &prepared, &board, &metrics, options)? {
+        let drills = drills::drills(&config, &prepared, &supervisor, (&board, &metrics), options.outage.clone());
+        let operator = AppOperator::new(supervisor.addr.clone(), Arc::clone(&prepared.store), metrics.clone(), grace);
+        let facts = ProcessFacts {
+            replica_id,
+            host,
+            http: http.as_ref().map(|(_, addr)| format!("http://{addr}/")),
+            static_membership: children::is_static(&config),
+        };
+        let fleet = Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?;
+        // Before anything joins the group: a second process that was started by mistake disturbs nobody and says why it ends.
+        fleet.take_places().await?;
+        for child in fleet.children() {
             let refused = |error: String| AppError::Internal(format!("a child could not be started: {error}"));
             supervisor
                 .addr
@@ -129,6 +146,10 @@ impl App {
                 .await
                 .map_err(|error| refused(error.to_string()))?
                 .map_err(|error| refused(error.to_string()))?;
+        }
+        orders.set(Arc::new(operator));
+        if let Some(drills) = drills {
+            rehearsals.set(drills);
         }
         Ok(Self { board, metrics, supervisor, http, grace })
     }
@@ -208,135 +229,6 @@ impl SupervisionObserver for Observer {
         if status.kind == ChildKind::Consumer {
             self.metrics.consumer_restarts.with_label_values(&[status.id.as_str(), cause]).inc();
         }
-    }
-}
-
-fn children_of(
-    config: &Config,
-    prepared: &Prepared,
-    board: &Arc<Board>,
-    metrics: &Metrics,
-    options: Options,
-) -> Result<Vec<ChildSpec>, AppError> {
-    let breaker = Arc::new(Breaker::new(Arc::clone(board), metrics.clone()));
-    // SQLite has one write lock: more writers would only wait for each other.
-    let writers = if prepared.store.kind() == "sqlite" { 1 } else { config.store.writers };
-    let pool = WriterPool::new(writers);
-    // Half of the memory is for batches, the other half for what is fetched ahead.
-    let budget = Arc::new(MemoryBudget::new(config.limits.memory / 2));
-    let ends = Arc::new(EndOffsets::default());
-    let dead_letters = Arc::new(Notify::new());
-    let mut children = Vec::new();
-    let metrics_task = {
-        let (store, lookup, pool, budget) =
-            (Arc::clone(&prepared.store), Arc::clone(&prepared.lookup), pool.clone(), Arc::clone(&budget));
-        let (breaker, ends, board, metrics) =
-            (Arc::clone(&breaker), Arc::clone(&ends), Arc::clone(board), metrics.clone());
-        let publishes = config.dead_letters.publish;
-        move || MetricsTask {
-            store: Arc::clone(&store),
-            lookup: Arc::clone(&lookup),
-            pool: pool.clone(),
-            budget: Arc::clone(&budget),
-            breaker: Arc::clone(&breaker),
-            ends: Arc::clone(&ends),
-            board: Arc::clone(&board),
-            metrics: metrics.clone(),
-            publishes,
-        }
-    };
-    children.push(ChildSpec::new("metrics", ChildKind::Metrics, policy(&config.supervision.metrics), metrics_task));
-    if config.dead_letters.publish {
-        let producer = prepare::dead_letter_producer(config)?;
-        let (store, lookup, stored) =
-            (Arc::clone(&prepared.store), Arc::clone(&prepared.lookup), Arc::clone(&dead_letters));
-        let (topic, group, metrics) = (config.dead_letters.topic.clone(), config.kafka.group.clone(), metrics.clone());
-        let task = move || DeadLetterTask {
-            store: Arc::clone(&store),
-            producer: Arc::clone(&producer),
-            lookup: Arc::clone(&lookup),
-            topic: topic.clone(),
-            group: group.clone(),
-            stored: Arc::clone(&stored),
-            metrics: metrics.clone(),
-        };
-        children.push(ChildSpec::new(
-            "dead-letter",
-            ChildKind::DeadLetter,
-            policy(&config.supervision.dead_letter),
-            task,
-        ));
-    }
-    for number in 1..=writers {
-        let (store, pool, breaker, metrics) =
-            (Arc::clone(&prepared.store), pool.clone(), Arc::clone(&breaker), metrics.clone());
-        let probe = (config.store.probe_min, config.store.probe_max);
-        let task = move || DbWriterTask {
-            store: Arc::clone(&store),
-            pool: pool.clone(),
-            breaker: Arc::clone(&breaker),
-            metrics: metrics.clone(),
-            probe,
-        };
-        let id = format!("writer-{number}");
-        children.push(ChildSpec::new(&id, ChildKind::DbWriter, policy(&config.supervision.db_writer), task));
-    }
-    let starts = Starts {
-        lookup: Arc::clone(&prepared.lookup),
-        store: Arc::clone(&prepared.store),
-        start_from: config.kafka.start_from,
-        store_id: prepared.identity.store_id.clone(),
-    };
-    let mappings = Arc::new(mappings(config));
-    let kafka = Arc::new(config.kafka.clone());
-    for id in &config.consumers.ids {
-        metrics.init_consumer(id, &config.kafka.topics);
-        let task = ConsumerTask {
-            id: id.clone(),
-            instance_id: instance_id(config, id),
-            kafka: Arc::clone(&kafka),
-            fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
-            lanes: config.consumers.lanes,
-            batch_rows: config.limits.batch_rows,
-            batch_bytes: config.limits.batch_bytes,
-            min_batch_age: config.consumers.min_batch_age,
-            record_bytes: config.limits.record_bytes,
-            mappings: Arc::clone(&mappings),
-            starts: starts.clone(),
-            pool: pool.clone(),
-            budget: Arc::clone(&budget),
-            breaker: Arc::clone(&breaker),
-            dead_letters: Arc::clone(&dead_letters),
-            processor: options.processor.clone(),
-            ends: Arc::clone(&ends),
-            board: Arc::clone(board),
-            metrics: metrics.clone(),
-            leave: config.shutdown.leave,
-        };
-        children
-            .push(ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), move || task.clone()));
-    }
-    Ok(children)
-}
-
-/// `group.instance.id` of a consumer, where membership is static: in the classic protocol, when the replica has an id. With
-/// KIP-848 a static member that was killed is kept out with a fatal error until its session ends.
-fn instance_id(config: &Config, consumer_id: &str) -> Option<String> {
-    let replica_id = config.replica_id.as_ref()?;
-    (config.kafka.protocol == GroupProtocol::Classic).then(|| format!("{replica_id}-{consumer_id}"))
-}
-
-fn policy(config: &RestartConfig) -> RestartPolicy {
-    RestartPolicy {
-        backoff: Backoff {
-            min: config.min,
-            max: config.max,
-            factor: config.factor,
-            jitter: config.jitter,
-            reset_after: config.reset_after,
-        },
-        intensity: config.intensity,
-        period: config.period,
     }
 }
 

@@ -289,6 +289,9 @@ pub struct AuditArgs {
     /// Only this topic; repeat it for more. Without it every topic of the store.
     #[arg(long = "topic", value_name = "TOPIC")]
     pub topics: Vec<String>,
+    /// Look at everything again, and not only at what came since the last clean audit.
+    #[arg(long)]
+    pub full: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -95,6 +95,8 @@ pub struct DbWriterTask {
     pub metrics: Metrics,
     /// First and longest delay between probes.
     pub probe: (Duration, Duration),
+    /// Share of a delay that is random, 0 to 1, so that the writers of many replicas do not probe together.
+    pub jitter: f64,
 }
 
 impl Task for DbWriterTask {
@@ -205,8 +207,7 @@ impl DbWriterTask {
                 delay_ms = delay.as_millis() as u64, error = %error.message, "a batch waits for the store"
             );
             control.progress();
-            // Half of the delay is random, so that the writers of many replicas do not probe together.
-            tokio::time::sleep(delay.mul_f64(rand::random_range(0.5..1.0))).await;
+            tokio::time::sleep(delay.mul_f64(1.0 - self.jitter * rand::random::<f64>())).await;
             control.progress();
             match writer.recover(batch).await {
                 Ok(resolution) => return Ok(resolution),

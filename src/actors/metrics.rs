@@ -7,6 +7,7 @@
 use super::breaker::Breaker;
 use super::db_writer::WriterPool;
 use super::exit::ExitError;
+use super::holds::Holds;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use crate::board::Board;
@@ -56,6 +57,8 @@ pub struct MetricsTask {
     pub budget: Arc<MemoryBudget>,
     /// Opened when the store does not answer an idle process either.
     pub breaker: Arc<Breaker>,
+    /// Read from the store, so that orders of other replicas arrive.
+    pub holds: Arc<Holds>,
     /// Where ends are left.
     pub ends: Arc<EndOffsets>,
     /// Live state.
@@ -79,7 +82,7 @@ impl Task for MetricsTask {
             }
             control.progress();
             self.sample_queues();
-            tokio::join!(self.sample_ends(), self.sample_store());
+            tokio::join!(self.sample_ends(), self.sample_store(), self.refresh_holds());
         }
     }
 }
@@ -119,6 +122,15 @@ impl MetricsTask {
                 self.ends.replace(BTreeMap::new());
             }
             Err(error) => tracing::debug!(error = %error, "sampling was not finished"),
+        }
+    }
+
+    async fn refresh_holds(&self) {
+        let refresh = self.holds.refresh(chrono::Utc::now().timestamp_millis());
+        match tokio::time::timeout(STORE_TIMEOUT, refresh).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "holds could not be read; the last list stands"),
+            Err(_) => tracing::debug!("holds were not read in time; the last list stands"),
         }
     }
 

@@ -90,7 +90,7 @@ pub fn start_supervisor(escalation: Escalation, observer: impl SupervisionObserv
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SupervisorError {
     /// No child has this id.
-    #[error("there is no child {id:?}; GET /api/v1/status lists them")]
+    #[error("there is no child {id:?}; GET /api/v1/children lists them")]
     UnknownChild {
         /// The id asked for.
         id: String,

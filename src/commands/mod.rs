@@ -1,5 +1,6 @@
 //! One file per command. All printing to standard output happens here; logs go to standard error.
 
+pub mod actor;
 pub mod audit;
 pub mod config;
 pub mod dead_letters;
@@ -10,9 +11,10 @@ pub mod run;
 pub mod table;
 pub mod topics;
 
+use crate::actors::leases::LeaseError;
 use crate::app;
 use crate::cli::{Cli, Command};
-use crate::config::{Config, Inputs, LogConfig, Needs, load};
+use crate::config::{Config, ConfigError, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
 use anyhow::Context as _;
@@ -54,7 +56,7 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
-            app::on_system(async move { audit::run(args, &config.kafka, &*store, &mut out, &mut |_| {}).await })
+            app::on_system(async move { audit::run(args, &config.kafka, &store, &mut out, &mut |_| {}).await })
         }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;
@@ -64,6 +66,16 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
         }
+    }
+}
+
+/// The exit code of an error.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<app::AppError>() {
+        Some(app::AppError::Place(LeaseError::Taken { .. })) => LeaseError::EXIT_CODE,
+        _ if error.is::<ConfigError>() => ConfigError::EXIT_CODE,
+        _ => 1,
     }
 }
 

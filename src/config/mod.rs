@@ -44,10 +44,14 @@ pub struct Config {
     pub store: StoreConfig,
     /// What happens to records that cannot be rows.
     pub dead_letters: DeadLettersConfig,
+    /// When the audit runs by itself.
+    pub audit: AuditConfig,
     /// Bounds of memory and size.
     pub limits: LimitsConfig,
     /// Restart policies per kind of child.
     pub supervision: SupervisionConfig,
+    /// Faults made on purpose.
+    pub drills: DrillsConfig,
     /// The HTTP server.
     pub http: HttpConfig,
     /// How a start waits for what is not there yet.
@@ -224,6 +228,13 @@ pub struct DeadLettersConfig {
     pub create_topic: bool,
 }
 
+/// When the audit runs by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Time between two audits of the group; zero: none by itself.
+    pub interval: Duration,
+}
+
 /// Bounds of memory and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitsConfig {
@@ -248,6 +259,8 @@ pub struct SupervisionConfig {
     pub dead_letter: RestartConfig,
     /// The metrics actor.
     pub metrics: RestartConfig,
+    /// The heartbeat of the process among the replicas.
+    pub replica: RestartConfig,
     /// What happens when a child spends its restarts.
     pub escalation: Escalation,
 }
@@ -278,6 +291,13 @@ pub enum Escalation {
     KeepOthers,
     /// The process drains and exits non-zero, so that its own supervisor restarts it.
     Exit,
+}
+
+/// Faults made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrillsConfig {
+    /// Whether drills may be run here, and events obeyed that ask to be slow or to fail.
+    pub enabled: bool,
 }
 
 /// The HTTP server.

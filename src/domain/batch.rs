@@ -88,7 +88,7 @@ pub struct Rollup {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Batch {
     consumer_id: String,
     rows: Vec<u8>,

@@ -2,6 +2,7 @@
 //!
 //! Pure data. A snapshot holds one entry per child and partition, so its size is bounded by the configuration.
 
+use super::hold::Hold;
 use serde::{Deserialize, Serialize};
 
 /// The state of a supervised child.
@@ -67,6 +68,10 @@ pub enum ChildKind {
     DeadLetter,
     /// The sampler of lag, queues and progress.
     Metrics,
+    /// The schedule of the audit.
+    Audit,
+    /// The heartbeat of the process among the replicas of the group.
+    Replica,
 }
 
 impl ChildKind {
@@ -78,6 +83,8 @@ impl ChildKind {
             Self::DbWriter => "db_writer",
             Self::DeadLetter => "dead_letter",
             Self::Metrics => "metrics",
+            Self::Audit => "audit",
+            Self::Replica => "replica",
         }
     }
 }
@@ -168,6 +175,8 @@ pub struct PartitionStatus {
     pub lag: Option<i64>,
     /// Why the partition is not read on.
     pub stopped: Option<PartitionStop>,
+    /// By whose order it is not read.
+    pub held: Option<Hold>,
 }
 
 /// Why a partition is not read on, and since when.

@@ -5,19 +5,31 @@
 //! carries its [`FailureClass`], and what the class means is decided by the caller.
 
 pub mod audit;
+pub mod audit_log;
+pub mod audit_marks;
+pub mod faulty;
 pub mod headers;
+pub mod holds;
+pub mod lease;
 pub mod postgres;
+pub mod replicas;
 pub mod row;
 mod rules;
 pub mod sqlite;
 pub mod tiles;
 
 use crate::config::{StoreConfig, hide_password};
+use crate::domain::audit::Gap;
 use crate::domain::batch::Batch;
 use crate::domain::failure::FailureClass;
 use crate::domain::record::OwnedRecord;
+use audit_log::AuditLogStore;
+use audit_marks::AuditStore;
 use futures::future::BoxFuture;
+use holds::HoldStore;
+use lease::LeaseStore;
 use postgres::connect::PgSettings;
+use replicas::ReplicaStore;
 use rules::{identity_refused, migration_state, topic_unknown};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -211,7 +223,7 @@ pub struct RangeContent {
     /// Offsets within gaps.
     pub gap_offsets: i64,
     /// The gaps, cut at the ends of the range.
-    pub gaps: Vec<(i64, i64)>,
+    pub gaps: Vec<Gap>,
     /// Ranges `[first, next)` that nothing accounts for; at most the first 100 are listed.
     pub unaccounted: Vec<(i64, i64)>,
     /// Offsets that nothing accounts for.
@@ -230,7 +242,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AuditLogStore + AuditStore + HoldStore + LeaseStore + ReplicaStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

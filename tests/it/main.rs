@@ -5,6 +5,7 @@
 mod support;
 
 mod embedding;
+mod fuzz_corpus;
 mod operations;
 mod readme;
 mod tidy;
@@ -12,16 +13,24 @@ mod tidy;
 mod crash;
 mod gaps;
 mod group;
+mod holds;
 mod http;
+mod http_orders;
 mod lost_answer;
 mod outage;
 mod poison;
 mod positions;
+mod replicas;
+
 mod shutdown;
 mod startup;
+mod store_audit;
+mod store_audit_log;
 mod store_contract;
+mod store_holds;
 mod store_migrations;
 mod store_postgres;
+mod store_replicas;
 mod store_rewind;
 mod store_sqlite;
 mod transactions;

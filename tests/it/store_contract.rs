@@ -4,10 +4,11 @@ use crate::support::batches::{
     TOPIC, event, mixed, next_offset, push_row, registered, rejection, rows, store, store_error,
 };
 use crate::support::stores::TestStore;
+use drover::domain::audit::OffsetRange;
 use drover::domain::batch::Batch;
 use drover::domain::failure::{DeadLetterCode, FailureClass, Rejection};
 use drover::domain::record::{PackedHeaders, RecordTimestamp, TimestampType};
-use drover::store::audit::{OffsetRange, audit};
+use drover::store::audit::audit;
 use drover::store::{DeadLetterFilter, PublishOutcome, Resolution, WriteError, row};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("app", &["http", "actors", "kafka", "store", "board", "metrics", "processor", "config", "domain"]),
     ("actors", &["kafka", "store", "board", "metrics", "processor", "config", "domain"]),
-    ("http", &["board", "metrics", "config", "domain"]),
+    ("http", &["store", "board", "metrics", "config", "domain"]),
     ("kafka", &["config", "domain"]),
     ("store", &["config", "domain"]),
     ("board", &["domain"]),

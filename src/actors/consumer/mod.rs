@@ -5,11 +5,13 @@
 //! positions from the store. Nothing here blocks polling: what waits (the store, the cluster, a processor) is a future of
 //! its own. When it fails, the guard closes the client in the background and its successor starts from the store.
 
+mod holds;
 mod intake;
 mod lanes;
 mod owned;
 mod pauses;
 mod receipts;
+mod recorder;
 mod revoke;
 pub mod start;
 
@@ -20,17 +22,19 @@ use self::start::{Start, Starts};
 use super::breaker::Breaker;
 use super::db_writer::{WriteReply, WriterPool};
 use super::exit::ExitError;
+use super::holds::Holds;
+use super::leases::Place;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
 use crate::board::Board;
-use crate::config::KafkaConfig;
 use crate::domain::event::Mapping;
+use crate::domain::hold::Hold;
 use crate::domain::record::RawRecord as _;
 use crate::domain::status::{ChildState, ConsumerStatus};
 use crate::kafka::client::ClientIds;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
-use crate::kafka::group_consumer::{GroupConsumer, KafkaRecord, Records};
+use crate::kafka::group_client::{Group, GroupClient as _, KafkaGroup, RecordOf, RecordStream as _, RecordsOf};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
@@ -41,7 +45,7 @@ use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// The actor of a consumer.
@@ -62,15 +66,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a consumer is made of.
 #[derive(Clone)]
-pub struct ConsumerTask {
+pub struct ConsumerTask<G: Group = KafkaGroup> {
     /// Its id.
     pub id: String,
     /// `group.instance.id`; `None` is dynamic membership.
     pub instance_id: Option<String>,
-    /// Brokers, topics and group.
-    pub kafka: Arc<KafkaConfig>,
-    /// Most bytes of one fetch.
-    pub fetch_bytes: usize,
+    /// The group that it joins.
+    pub group: G,
     /// Lanes.
     pub lanes: usize,
     /// Bounds of a batch.
@@ -91,6 +93,8 @@ pub struct ConsumerTask {
     pub budget: Arc<MemoryBudget>,
     /// The breaker in front of the store.
     pub breaker: Arc<Breaker>,
+    /// What must not be read.
+    pub holds: Arc<Holds>,
     /// Woken when dead letters were stored.
     pub dead_letters: Arc<Notify>,
     /// The optional step between decoding and storing.
@@ -101,16 +105,25 @@ pub struct ConsumerTask {
     pub board: Arc<Board>,
     /// Metrics.
     pub metrics: Metrics,
+    /// Its place among the replicas, where the replica has an id of its own: held before the group is joined.
+    pub place: Option<Place>,
     /// Give up a static place at the stop.
     pub leave: bool,
 }
 
-impl Task for ConsumerTask {
+impl<G: Group> Task for ConsumerTask<G> {
     async fn run(self, control: Control) -> Result<(), ExitError> {
+        if let Some(place) = &self.place
+            && !place.take_unless_stopped(&control).await?
+        {
+            return Ok(());
+        }
         let ids = ClientIds { consumer_id: &self.id, group_instance_id: self.instance_id.as_deref() };
-        let consumer = GroupConsumer::join(&self.kafka, &ids, self.fetch_bytes)
-            .map_err(|error| ExitError::error(error.to_string()))?;
-        let worked = Work::new(&self, &consumer, &control).run().await;
+        let consumer = self.group.join(&ids).map_err(failed)?;
+        let worked = tokio::select! {
+            worked = Work::new(&self, &consumer, &control).run() => worked,
+            gone = async { match &self.place { Some(place) => place.gone().await, None => std::future::pending().await } } => Err(gone),
+        };
         let left = worked?;
         if !consumer.close(self.leave, CLOSE_TIMEOUT).await {
             tracing::warn!(consumer_id = %self.id, "closing the consumer goes on in the background");
@@ -134,17 +147,19 @@ enum Answer {
     Checked(Vec<Start>),
 }
 
-struct Work<'c> {
-    task: &'c ConsumerTask,
-    consumer: &'c GroupConsumer,
+struct Work<'c, G: Group> {
+    task: &'c ConsumerTask<G>,
+    consumer: &'c G::Client,
     control: &'c Control,
     intake: Intake,
     lanes: Lanes,
     owned: Owned,
+    holds: watch::Receiver<Arc<Vec<Hold>>>,
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     rebalances: VecDeque<RebalanceEvent>,
     /// An assign waits for positions.
     assigning: bool,
+    recorder: recorder::Recorder,
     revoking: Option<revoke::Revoking>,
     /// Partitions whose position must be taken from the store as soon as their lane is not in flight.
     resets: Vec<TopicPartition>,
@@ -163,8 +178,8 @@ struct Work<'c> {
     status: ConsumerStatus,
 }
 
-impl<'c> Work<'c> {
-    fn new(task: &'c ConsumerTask, consumer: &'c GroupConsumer, control: &'c Control) -> Self {
+impl<'c, G: Group> Work<'c, G> {
+    fn new(task: &'c ConsumerTask<G>, consumer: &'c G::Client, control: &'c Control) -> Self {
         let limits = LaneLimits { rows: task.batch_rows, bytes: task.batch_bytes, min_age: task.min_batch_age };
         let now = Instant::now();
         // Counters of a consumer go on over its restarts.
@@ -176,9 +191,11 @@ impl<'c> Work<'c> {
             intake: Intake::new(&task.id, task.record_bytes, task.processor.clone()),
             lanes: Lanes::new(&task.id, task.lanes, limits, Arc::clone(&task.budget)),
             owned: Owned::default(),
+            holds: task.holds.subscribe(),
             answers: FuturesUnordered::new(),
             rebalances: VecDeque::new(),
             assigning: false,
+            recorder: recorder::Recorder::default(),
             revoking: None,
             resets: Vec::new(),
             checking: false,
@@ -219,12 +236,14 @@ impl<'c> Work<'c> {
             }
             let blocked = self.is_blocked();
             let pause_at = self.blocked_since.map(|since| since + pauses::PAUSE_AFTER);
-            let ready = self.lanes.ready(Instant::now(), self.stopping.is_some() || self.revoking.is_some());
+            let urgent = self.stopping.is_some() || self.revoking.is_some();
+            let ready = if self.has_place() { self.lanes.ready(Instant::now(), urgent) } else { None };
             let ready_at = self.lanes.next_ready().filter(|_| ready.is_none() && !self.task.min_batch_age.is_zero());
             tokio::select! {
                 biased;
                 deadline = self.control.drain_requested(), if self.stopping.is_none() => self.stop(deadline),
                 event = self.consumer.rebalance() => self.rebalances.push_back(event),
+                Ok(()) = self.holds.changed() => self.obey_holds()?,
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.answered(answer)?,
                 slot = self.task.pool.slot(), if ready.is_some() => {
                     if let Some(lane) = ready {
@@ -249,8 +268,8 @@ impl<'c> Work<'c> {
     /// Takes a record and those that are fetched already.
     async fn take_burst(
         &mut self,
-        first: Result<KafkaRecord<'c>, KafkaError>,
-        records: &mut Records<'c>,
+        first: Result<RecordOf<'c, G>, KafkaError>,
+        records: &mut RecordsOf<'c, G>,
     ) -> Result<(), ExitError> {
         let mut next = Some(first);
         let mut taken = 0;
@@ -267,7 +286,7 @@ impl<'c> Work<'c> {
         Ok(())
     }
 
-    fn take(&mut self, record: &KafkaRecord<'c>) -> Result<(), ExitError> {
+    fn take(&mut self, record: &RecordOf<'c, G>) -> Result<(), ExitError> {
         if self.stopping.is_some() {
             return Ok(());
         }
@@ -282,8 +301,7 @@ impl<'c> Work<'c> {
     }
 
     fn seek(&self, id: &TopicPartition, offset: i64) -> Result<(), ExitError> {
-        // Waits for librdkafka's own thread, not for a broker.
-        tokio::task::block_in_place(|| self.consumer.seek(&id.topic, id.partition, offset)).map_err(failed)
+        self.consumer.seek(&id.topic, id.partition, offset).map_err(failed)
     }
 
     /// An error between records: most pass by themselves.
@@ -333,11 +351,16 @@ impl<'c> Work<'c> {
             && self.lanes.iter().all(|lane| lane.in_flight.is_none() && lane.filling.is_empty())
     }
 
+    /// Whether it may write: while its place is not held, another process may be about to take it.
+    fn has_place(&self) -> bool {
+        self.task.place.as_ref().is_none_or(Place::is_held)
+    }
+
     /// What the world is to see of this consumer.
     fn state(&self) -> ChildState {
         if self.assigning || self.revoking.is_some() {
             ChildState::Rebalancing
-        } else if self.task.breaker.is_open() {
+        } else if self.task.breaker.is_open() || self.is_held() || !self.has_place() {
             ChildState::Paused
         } else if self.joined {
             ChildState::Running

@@ -4,6 +4,7 @@
 //! membership, can go on; they are resumed as soon as there is room, whatever made it.
 
 use super::{ExitError, TopicPartition, Work, failed};
+use crate::kafka::group_client::{Group, GroupClient as _};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -11,12 +12,12 @@ use tokio::time::Instant;
 /// ordinary back-pressure must not cause one.
 pub const PAUSE_AFTER: Duration = Duration::from_secs(1);
 
-impl Work<'_> {
+impl<G: Group> Work<'_, G> {
     /// Whether a lane that is not paused is full: then the next record might have no place.
     pub(super) fn is_blocked(&mut self) -> bool {
         let intake_full = !self.intake.has_room();
         let full = self.owned.iter().any(|partition| {
-            partition.stop.is_none()
+            partition.is_read()
                 && !self.lanes_paused(partition.lane)
                 && (intake_full || !self.lanes.has_room(partition.lane))
         });
@@ -71,7 +72,7 @@ impl Work<'_> {
 
     /// The partitions of a lane that are read.
     fn readable(&self, lane: usize) -> Vec<TopicPartition> {
-        let read = self.owned.iter().filter(|partition| partition.lane == lane && partition.stop.is_none());
+        let read = self.owned.iter().filter(|partition| partition.lane == lane && partition.is_read());
         read.map(|partition| partition.id.clone()).collect()
     }
 }

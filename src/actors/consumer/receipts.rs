@@ -4,11 +4,12 @@
 
 use super::owned::TopicCounters;
 use super::start::HINT_PREFIX;
-use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Records, Work, store_failed};
+use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Work, store_failed};
 use crate::actors::db_writer::{WriteReply, WriterSlot};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{FailureClass, StopCode};
 use crate::domain::status::{ChildState, PartitionStatus};
+use crate::kafka::group_client::{Group, GroupClient as _, RecordStream as _, RecordsOf};
 use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -48,12 +49,13 @@ impl TopicCounters {
             consumed_bytes: metrics.messages_consumed_bytes.with_label_values(&[consumer_id, topic]),
             stored: processed("stored"),
             duplicates: processed("duplicate"),
+            rejected: metrics.duplicates_rejected.with_label_values(&[topic]),
             dead_lettered: processed("dead_lettered"),
         }
     }
 }
 
-impl Work<'_> {
+impl<G: Group> Work<'_, G> {
     /// Sends a lane's batch to a writer.
     pub fn send(&mut self, lane: usize, slot: WriterSlot) {
         let ids: Vec<TopicPartition> = self
@@ -160,6 +162,7 @@ impl Work<'_> {
             if let Some(partition) = self.owned.get(&id) {
                 partition.counters.stored.inc_by(rows);
                 partition.counters.duplicates.inc_by(skipped);
+                partition.counters.rejected.inc_by(skipped);
                 partition.counters.dead_lettered.inc_by(letter_count);
                 if epoch == Some(partition.epoch) {
                     partition.stored = advance.to;
@@ -202,7 +205,11 @@ impl Work<'_> {
             let Some(partition) = self.owned.get(&id) else {
                 continue;
             };
-            let idle = partition.processing == 0 && !partition.revoking && partition.queued == partition.stored;
+            // The client passes records of a held partition that nobody took.
+            let idle = partition.processing == 0
+                && !partition.revoking
+                && partition.held.is_none()
+                && partition.queued == partition.stored;
             let Some(read) = partition.read.as_mut().filter(|read| idle && read.expected() == partition.stored) else {
                 continue;
             };
@@ -241,6 +248,7 @@ impl Work<'_> {
             partition.counters.consumed_bytes.inc_by(std::mem::take(&mut partition.taken_bytes));
             let duplicates = std::mem::take(&mut partition.duplicates);
             partition.counters.duplicates.inc_by(duplicates);
+            partition.counters.rejected.inc_by(duplicates);
             self.status.duplicates += duplicates;
         }
     }
@@ -279,6 +287,7 @@ impl Work<'_> {
                 end_offset,
                 lag,
                 stopped: partition.stop.clone(),
+                held: partition.held.clone(),
             });
         }
         for topic in self.task.mappings.keys() {
@@ -295,7 +304,7 @@ impl Work<'_> {
     }
 
     /// The last hint and the last status, before the client closes.
-    pub async fn finish(&mut self, records: &mut Records<'_>) {
+    pub async fn finish(&mut self, records: &mut RecordsOf<'_, G>) {
         self.publish();
         let answered = self.consumer.commits();
         self.commit_hint();

@@ -10,6 +10,7 @@ use super::{Answer, ExitError, Work, failed};
 use crate::domain::failure::StopCode;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
+use crate::kafka::group_client::{Group, GroupClient as _};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub struct Revoking {
     deadline: Instant,
 }
 
-impl Work<'_> {
+impl<G: Group> Work<'_, G> {
     /// Begins the next rebalance, or finishes the one that waits.
     pub fn advance_rebalance(&mut self) -> Result<(), ExitError> {
         if let Some(revoking) = self.revoking.take() {
@@ -57,8 +58,11 @@ impl Work<'_> {
     fn begin_assign(&mut self, partitions: Vec<TopicPartition>) -> Result<(), ExitError> {
         self.count_rebalance("assign");
         tracing::info!(consumer_id = %self.task.id, partitions = partitions.len(), "partitions assigned");
+        self.record_assign();
         if partitions.is_empty() {
-            return self.consumer.assign(&[]).map_err(failed);
+            self.consumer.assign(&[]).map_err(failed)?;
+            self.record_assigned(&[]);
+            return Ok(());
         }
         self.assigning = true;
         let starts = self.task.starts.clone();
@@ -75,6 +79,7 @@ impl Work<'_> {
         let list: Vec<(TopicPartition, i64)> =
             starts.iter().map(|start| (start.id.clone(), start.next_offset)).collect();
         self.consumer.assign(&list).map_err(failed)?;
+        self.record_assigned(&list);
         for start in starts {
             self.own(start);
         }
@@ -82,7 +87,7 @@ impl Work<'_> {
         let (mut read, mut stopped) = (Vec::new(), Vec::new());
         for partition in self.owned.iter() {
             if list.iter().any(|(id, _)| *id == partition.id) {
-                let held = partition.stop.is_some() || self.stopping.is_some() || self.lanes_paused(partition.lane);
+                let held = !partition.is_read() || self.stopping.is_some() || self.lanes_paused(partition.lane);
                 if held { &mut stopped } else { &mut read }.push(partition.id.clone());
             }
         }
@@ -99,6 +104,7 @@ impl Work<'_> {
             None => return tracing::error!(topic = %id.topic, "a topic without a mapping was assigned; it is not read"),
         };
         let epoch = self.next_epoch();
+        let (held, shown) = (self.present_hold(&id), id.clone());
         self.owned.insert(OwnedPartition {
             read: stop.is_none().then(|| ReadPosition::at(next_offset)),
             incarnation,
@@ -106,6 +112,7 @@ impl Work<'_> {
             queued: next_offset,
             lane,
             stop,
+            held,
             epoch,
             revoking: false,
             processing: 0,
@@ -116,6 +123,7 @@ impl Work<'_> {
             duplicates: 0,
             id,
         });
+        self.show_hold(&shown);
     }
 
     fn next_epoch(&mut self) -> u64 {
@@ -162,6 +170,7 @@ impl Work<'_> {
                 partition.revoking = true;
             }
         }
+        self.record_revoke(&partitions, lost);
         let timeout = if lost { Duration::ZERO } else { REVOKE_TIMEOUT };
         if lost {
             // Nothing may be committed for them, not even the hint.
@@ -198,6 +207,7 @@ impl Work<'_> {
                 }
             }
         }
+        self.record_positions_given_up(&partitions);
         self.commit_hint();
         for id in &partitions {
             self.flush_counters(id);
@@ -211,6 +221,7 @@ impl Work<'_> {
             // Lost meanwhile: there is nothing left to give up.
             tracing::debug!(consumer_id = %self.task.id, error = %error, "partitions were gone before they were given up");
         }
+        self.record_given_up();
         Ok(())
     }
 

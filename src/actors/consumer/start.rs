@@ -7,7 +7,8 @@
 use crate::config::StartFrom;
 use crate::domain::failure::StopCode;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
-use crate::kafka::lookup::{Committed, Lookup, TopicDescription};
+use crate::kafka::group_client::Questions;
+use crate::kafka::lookup::{Committed, TopicDescription};
 use crate::kafka::rebalance::TopicPartition;
 use crate::store::{Store, StoreError, TopicProgress};
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Starts {
     /// Questions to the cluster.
-    pub lookup: Arc<Lookup>,
+    pub lookup: Arc<dyn Questions>,
     /// The truth.
     pub store: Arc<dyn Store>,
     /// Where a topic that nobody knows starts.
@@ -89,7 +90,7 @@ impl Starts {
             partitions.iter().map(|&partition| TopicPartition { topic: topic.to_owned(), partition }).collect()
         };
         let (all, asked) = (ids(&described.partitions), ids(wanted));
-        let committed = self.ask(move |lookup| lookup.committed(&all)).await?;
+        let committed = self.lookup().committed(all).await?;
         let known = match self.store.topic(topic).await? {
             Some(known) => known,
             None => {
@@ -112,9 +113,8 @@ impl Starts {
             }
         };
         let known = self.with_new_partitions(topic, known, &described.partitions).await?;
-        let (for_begin, for_end) = (asked.clone(), asked.clone());
-        let beginnings = self.ask(move |lookup| lookup.beginnings(&for_begin)).await?;
-        let ends = self.ask(move |lookup| lookup.ends(&for_end)).await?;
+        let beginnings = self.lookup().beginnings(asked.clone()).await?;
+        let ends = self.lookup().ends(asked.clone()).await?;
         Ok(asked
             .into_iter()
             .map(|id| {
@@ -128,8 +128,7 @@ impl Starts {
     /// Asks a few times: a broker that has just started may not know a topic yet.
     async fn describe(&self, topic: &str) -> Result<Option<TopicDescription>, KafkaError> {
         for _ in 0..DESCRIBE_TRIES {
-            let name = topic.to_owned();
-            if let Some(described) = self.ask(move |lookup| lookup.topic(&name)).await? {
+            if let Some(described) = self.lookup().topic(topic.to_owned()).await? {
                 return Ok(Some(described));
             }
             tokio::time::sleep(DESCRIBE_PAUSE).await;
@@ -142,15 +141,12 @@ impl Starts {
         partitions: Vec<TopicPartition>,
         committed: &BTreeMap<TopicPartition, Committed>,
     ) -> Result<BTreeMap<i32, i64>, StartError> {
-        let start_from = self.start_from;
         let asked = partitions.clone();
-        let otherwise = self
-            .ask(move |lookup| match start_from {
-                StartFrom::Earliest => lookup.beginnings(&asked),
-                StartFrom::Latest => lookup.ends(&asked),
-                StartFrom::Time(ms) => lookup.at_time(&asked, ms),
-            })
-            .await?;
+        let otherwise = match self.start_from {
+            StartFrom::Earliest => self.lookup().beginnings(asked).await?,
+            StartFrom::Latest => self.lookup().ends(asked).await?,
+            StartFrom::Time(ms) => self.lookup().at_time(asked, ms).await?,
+        };
         let starts: Result<BTreeMap<i32, i64>, KafkaError> = partitions
             .iter()
             .map(|id| {
@@ -175,8 +171,7 @@ impl Starts {
         if added.is_empty() {
             return Ok(known);
         }
-        let asked = added.clone();
-        let beginnings = self.ask(move |lookup| lookup.beginnings(&asked)).await?;
+        let beginnings = self.lookup().beginnings(added.clone()).await?;
         let starts: Result<BTreeMap<i32, i64>, KafkaError> = added
             .iter()
             .map(|id| beginnings.get(id).map(|&offset| (id.partition, offset)).ok_or_else(|| no_offset(id)))
@@ -199,17 +194,8 @@ impl Starts {
         }
     }
 
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Lookup) -> Result<T, KafkaError> + Send + 'static,
-    ) -> Result<T, KafkaError> {
-        let lookup = Arc::clone(&self.lookup);
-        match tokio::task::spawn_blocking(move || question(&lookup)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                Err(KafkaError::new(KafkaErrorKind::Canceled, "asking the cluster", "the question was not finished"))
-            }
-        }
+    fn lookup(&self) -> Arc<dyn Questions> {
+        Arc::clone(&self.lookup)
     }
 }
 

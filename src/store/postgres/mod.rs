@@ -4,13 +4,31 @@
 //! [`writer`] on connections of their own. Every question has the deadline of a batch. Connections, TLS and the schema:
 //! [`connect`]; the lock of the dead letters: `dead_letters`; the lock of migrations: `migrations`.
 
+/// Runs a question on a connection of the pool, within the deadline.
+macro_rules! ask {
+    ($store:ident, $what:literal, |$connection:ident| $question:expr) => {
+        async move {
+            let mut lease = $store.pool.lease($what).await?;
+            let $connection = lease.connection();
+            let answer = bounded($store.pool.settings(), $question).await;
+            lease.finish($what, answer)
+        }
+        .boxed()
+    };
+}
+
+mod audit_log;
+mod audit_marks;
 pub mod connect;
 mod dead_letters;
 mod error;
+mod holds;
+mod lease;
 mod migrations;
 mod pool;
 mod range;
 mod refusal;
+mod replicas;
 mod schema;
 pub mod statements;
 pub mod tls;
@@ -37,19 +55,6 @@ const POOLER_REFUSED: &str = "a pooler in transaction mode (PgBouncer's pool_mod
 /// See the module.
 pub struct PostgresStore {
     pool: Pool,
-}
-
-/// Runs a question on a connection of the pool, within the deadline.
-macro_rules! ask {
-    ($store:ident, $what:literal, |$connection:ident| $question:expr) => {
-        async move {
-            let mut lease = $store.pool.lease($what).await?;
-            let $connection = lease.connection();
-            let answer = bounded($store.pool.settings(), $question).await;
-            lease.finish($what, answer)
-        }
-        .boxed()
-    };
 }
 
 impl PostgresStore {

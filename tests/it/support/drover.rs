@@ -206,6 +206,25 @@ impl Drover {
         until_some("the status", async || serde_json::from_str(&self.get("api/v1/status").await?.1).ok()).await
     }
 
+    /// The document of a path of the API, once it answers with 200.
+    pub async fn api(&self, path: &str) -> Value {
+        until_some(path, async || {
+            let (status, body) = self.get(path).await?;
+            if status == 200 { serde_json::from_str(&body).ok() } else { None }
+        })
+        .await
+    }
+
+    /// The sum of all series of a metric; `None` while there is none.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.get("metrics").await?;
+        let of = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            if rest.starts_with(['{', ' ']) { rest.rsplit(' ').next()?.parse::<f64>().ok() } else { None }
+        };
+        text.lines().filter_map(of).reduce(|sum, value| sum + value)
+    }
+
     /// How many partitions each of its consumers owns.
     pub async fn owned(&self) -> BTreeMap<String, usize> {
         let status = self.status().await;

@@ -1,0 +1,305 @@
+//! How each child is built: what all of them share, and one specification per child.
+//!
+//! A [`Fleet`] outlives every generation of its children, so that one can be built anew, and one more be added, at any time.
+//! Nothing here waits; only the producer of dead letters can fail, at the start.
+
+use super::{AppError, Options, mappings, prepare};
+use crate::actors::audit::{AuditKafka, AuditTask};
+use crate::actors::breaker::Breaker;
+use crate::actors::child::ChildSpec;
+use crate::actors::consumer::ConsumerTask;
+use crate::actors::consumer::start::Starts;
+use crate::actors::db_writer::{DbWriterTask, WriterPool};
+use crate::actors::dead_letter::DeadLetterTask;
+use crate::actors::drills::obey::Obedient;
+use crate::actors::holds::Holds;
+use crate::actors::leases::{Leases, Place};
+use crate::actors::memory::MemoryBudget;
+use crate::actors::metrics::{EndOffsets, MetricsTask};
+use crate::actors::replica::{ProcessFacts, ReplicaTask};
+use crate::board::Board;
+use crate::config::{Config, GroupProtocol, KafkaConfig, RestartConfig};
+use crate::domain::backoff::Backoff;
+use crate::domain::event::Mapping;
+use crate::domain::restart::RestartPolicy;
+use crate::domain::status::ChildKind;
+use crate::kafka::faulty::{ClientFaults, FaultyGroup, FaultyQuestions};
+use crate::kafka::group_client::{Group, KafkaGroup, Questions};
+use crate::kafka::lookup::Lookup;
+use crate::kafka::producer::EventProducer;
+use crate::metrics::Metrics;
+use crate::processor::Processor;
+use crate::store::Store;
+use prepare::Prepared;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Share of the delay between two probes of the store that is random.
+const PROBE_JITTER: f64 = 0.5;
+
+/// See the module.
+pub struct Fleet {
+    config: Config,
+    store: Arc<dyn Store>,
+    lookup: Arc<Lookup>,
+    starts: Starts,
+    leases: Arc<Leases>,
+    facts: ProcessFacts,
+    board: Arc<Board>,
+    metrics: Metrics,
+    breaker: Arc<Breaker>,
+    holds: Arc<Holds>,
+    pool: WriterPool,
+    writers: usize,
+    budget: Arc<MemoryBudget>,
+    ends: Arc<EndOffsets>,
+    /// Woken when dead letters were stored.
+    dead_letters: Arc<Notify>,
+    /// There when dead letters are published.
+    producer: Option<Arc<EventProducer>>,
+    mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
+    kafka: Arc<KafkaConfig>,
+    processor: Option<Arc<dyn Processor>>,
+    /// There where drills are allowed.
+    client_faults: Option<Arc<ClientFaults>>,
+}
+
+impl Fleet {
+    /// What the children of this configuration share.
+    pub fn new(
+        config: Config,
+        prepared: Prepared,
+        board: Arc<Board>,
+        metrics: Metrics,
+        options: Options,
+        facts: ProcessFacts,
+    ) -> Result<Self, AppError> {
+        let Prepared { store, lookup, identity, holds, faults } = prepared;
+        let client_faults = faults.map(|faults| faults.clients);
+        let asked: Arc<dyn Questions> = match &client_faults {
+            Some(faults) => Arc::new(FaultyQuestions { inner: lookup.clone(), faults: Arc::clone(faults) }),
+            None => lookup.clone(),
+        };
+        let processor: Option<Arc<dyn Processor>> = match config.drills.enabled {
+            true => Some(Arc::new(Obedient::new(options.processor))),
+            false => options.processor,
+        };
+        // SQLite has one write lock: more writers would only wait for each other.
+        let writers = if store.kind() == "sqlite" { 1 } else { config.store.writers };
+        let producer = if config.dead_letters.publish { Some(prepare::dead_letter_producer(&config)?) } else { None };
+        Ok(Self {
+            starts: Starts {
+                lookup: asked,
+                store: Arc::clone(&store),
+                start_from: config.kafka.start_from,
+                store_id: identity.store_id,
+            },
+            breaker: Arc::new(Breaker::new(Arc::clone(&board), metrics.clone())),
+            holds,
+            pool: WriterPool::new(writers),
+            writers,
+            // Half of the memory is for batches, the other half for what is fetched ahead.
+            budget: Arc::new(MemoryBudget::new(config.limits.memory / 2)),
+            ends: Arc::default(),
+            dead_letters: Arc::default(),
+            producer,
+            mappings: Arc::new(mappings(&config)),
+            kafka: Arc::new(config.kafka.clone()),
+            processor,
+            client_faults,
+            leases: Arc::new(Leases::new(
+                Arc::clone(&store),
+                &config.kafka.group,
+                &format!("pid {} on {}", std::process::id(), facts.host),
+            )),
+            facts,
+            config,
+            store,
+            lookup,
+            board,
+            metrics,
+        })
+    }
+
+    /// All children of the configuration in the order of their start: who is needed comes before who needs it.
+    pub fn children(&self) -> Vec<ChildSpec> {
+        let mut children = vec![self.replica(), self.metrics()];
+        children.extend(self.dead_letter());
+        children.extend(self.audit());
+        children.extend((1..=self.writers).map(|number| self.writer(number)));
+        children.extend(self.config.consumers.ids.iter().map(|id| self.consumer(id)));
+        children
+    }
+
+    /// Takes the places of all consumers, waiting a while for a process that is about to leave them.
+    pub async fn take_places(&self) -> Result<(), AppError> {
+        let places = self.config.consumers.ids.iter().filter_map(|id| self.place(id));
+        for taken in futures::future::join_all(places.map(|place| async move { place.take().await })).await {
+            taken?;
+        }
+        Ok(())
+    }
+
+    fn replica(&self) -> ChildSpec {
+        let (store, lookup, leases) = (Arc::clone(&self.store), Arc::clone(&self.lookup), Arc::clone(&self.leases));
+        let (board, facts) = (Arc::clone(&self.board), self.facts.clone());
+        let task = move || ReplicaTask {
+            store: Arc::clone(&store),
+            lookup: Arc::clone(&lookup),
+            leases: Arc::clone(&leases),
+            board: Arc::clone(&board),
+            facts: facts.clone(),
+        };
+        ChildSpec::new("replica", ChildKind::Replica, policy(&self.config.supervision.replica), task)
+    }
+
+    /// The place of a consumer, where the replica has an id of its own: without one no two processes have the same.
+    pub fn place(&self, id: &str) -> Option<Place> {
+        self.config.replica_id.as_ref().map(|replica_id| Place::new(&self.leases, replica_id, id))
+    }
+
+    fn metrics(&self) -> ChildSpec {
+        let (store, lookup, pool, budget) =
+            (Arc::clone(&self.store), Arc::clone(&self.lookup), self.pool.clone(), Arc::clone(&self.budget));
+        let (breaker, ends, board, metrics) =
+            (Arc::clone(&self.breaker), Arc::clone(&self.ends), Arc::clone(&self.board), self.metrics.clone());
+        let holds = Arc::clone(&self.holds);
+        let publishes = self.config.dead_letters.publish;
+        let task = move || MetricsTask {
+            store: Arc::clone(&store),
+            lookup: Arc::clone(&lookup),
+            pool: pool.clone(),
+            budget: Arc::clone(&budget),
+            breaker: Arc::clone(&breaker),
+            holds: Arc::clone(&holds),
+            ends: Arc::clone(&ends),
+            board: Arc::clone(&board),
+            metrics: metrics.clone(),
+            publishes,
+        };
+        ChildSpec::new("metrics", ChildKind::Metrics, policy(&self.config.supervision.metrics), task)
+    }
+
+    /// None when dead letters stay in the table.
+    fn dead_letter(&self) -> Option<ChildSpec> {
+        let producer = Arc::clone(self.producer.as_ref()?);
+        let (store, lookup, stored) =
+            (Arc::clone(&self.store), Arc::clone(&self.lookup), Arc::clone(&self.dead_letters));
+        let topic = self.config.dead_letters.topic.clone();
+        let (group, metrics) = (self.config.kafka.group.clone(), self.metrics.clone());
+        let task = move || DeadLetterTask {
+            store: Arc::clone(&store),
+            producer: Arc::clone(&producer),
+            lookup: Arc::clone(&lookup),
+            topic: topic.clone(),
+            group: group.clone(),
+            stored: Arc::clone(&stored),
+            metrics: metrics.clone(),
+        };
+        let policy = policy(&self.config.supervision.dead_letter);
+        Some(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task))
+    }
+
+    /// None when the audit is only made by command. It restarts like the metrics actor: both only look.
+    fn audit(&self) -> Option<ChildSpec> {
+        let interval = self.config.audit.interval;
+        let kafka = AuditKafka { config: Arc::clone(&self.kafka), lookup: Arc::clone(&self.lookup) };
+        let (store, board, metrics) = (Arc::clone(&self.store), Arc::clone(&self.board), self.metrics.clone());
+        let task = move || AuditTask {
+            store: Arc::clone(&store),
+            kafka: kafka.clone(),
+            interval,
+            replica_id: board.identity().replica_id,
+            board: Arc::clone(&board),
+            metrics: metrics.clone(),
+        };
+        let policy = policy(&self.config.supervision.metrics);
+        (!interval.is_zero()).then(|| ChildSpec::new("audit", ChildKind::Audit, policy, task))
+    }
+
+    /// The writer with this number, from 1.
+    fn writer(&self, number: usize) -> ChildSpec {
+        let (store, pool, breaker, metrics) =
+            (Arc::clone(&self.store), self.pool.clone(), Arc::clone(&self.breaker), self.metrics.clone());
+        let probe = (self.config.store.probe_min, self.config.store.probe_max);
+        let task = move || DbWriterTask {
+            store: Arc::clone(&store),
+            pool: pool.clone(),
+            breaker: Arc::clone(&breaker),
+            metrics: metrics.clone(),
+            probe,
+            jitter: PROBE_JITTER,
+        };
+        let id = format!("writer-{number}");
+        ChildSpec::new(&id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
+    }
+
+    /// The consumer with this id.
+    fn consumer(&self, id: &str) -> ChildSpec {
+        let config = &self.config;
+        let group = KafkaGroup {
+            kafka: Arc::clone(&self.kafka),
+            fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
+        };
+        match &self.client_faults {
+            Some(faults) => self.consumer_of(id, FaultyGroup { inner: group, faults: Arc::clone(faults) }),
+            None => self.consumer_of(id, group),
+        }
+    }
+
+    fn consumer_of<G: Group>(&self, id: &str, group: G) -> ChildSpec {
+        let config = &self.config;
+        self.metrics.init_consumer(id, &config.kafka.topics);
+        let task = ConsumerTask {
+            id: id.to_owned(),
+            instance_id: instance_id(config, id),
+            group,
+            lanes: config.consumers.lanes,
+            batch_rows: config.limits.batch_rows,
+            batch_bytes: config.limits.batch_bytes,
+            min_batch_age: config.consumers.min_batch_age,
+            record_bytes: config.limits.record_bytes,
+            mappings: Arc::clone(&self.mappings),
+            starts: self.starts.clone(),
+            pool: self.pool.clone(),
+            budget: Arc::clone(&self.budget),
+            breaker: Arc::clone(&self.breaker),
+            holds: Arc::clone(&self.holds),
+            dead_letters: Arc::clone(&self.dead_letters),
+            processor: self.processor.clone(),
+            ends: Arc::clone(&self.ends),
+            board: Arc::clone(&self.board),
+            metrics: self.metrics.clone(),
+            place: self.place(id),
+            leave: config.shutdown.leave,
+        };
+        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), move || task.clone())
+    }
+}
+
+/// `group.instance.id` of a consumer, where membership is static: in the classic protocol, when the replica has an id. With
+/// KIP-848 a static member that was killed is kept out with a fatal error until its session ends.
+fn instance_id(config: &Config, consumer_id: &str) -> Option<String> {
+    let replica_id = config.replica_id.as_ref()?;
+    is_static(config).then(|| format!("{replica_id}-{consumer_id}"))
+}
+
+/// Whether consumers keep their places in the group over a restart.
+pub fn is_static(config: &Config) -> bool {
+    config.replica_id.is_some() && config.kafka.protocol == GroupProtocol::Classic
+}
+
+fn policy(config: &RestartConfig) -> RestartPolicy {
+    RestartPolicy {
+        backoff: Backoff {
+            min: config.min,
+            max: config.max,
+            factor: config.factor,
+            jitter: config.jitter,
+            reset_after: config.reset_after,
+        },
+        intensity: config.intensity,
+        period: config.period,
+    }
+}
