@@ -12,9 +12,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::units::parse_duration;
 use crate::config::{Override, hide_password};
 
+mod drill;
 mod overrides;
 mod topics;
 
+pub use drill::DrillArgs;
 pub use topics::{TopicsArgs, TopicsCommand};
 
 /// Drives herds of Kafka consumers: supervised, exactly once into PostgreSQL, with every failure in view.
@@ -52,6 +54,8 @@ pub enum Command {
     DeadLetters(DeadLettersArgs),
     /// Prove that every offset is accounted for, once; exit 0 only then.
     Audit(AuditArgs),
+    /// Make a running instance meet a fault, where that is allowed, and prove that nothing was lost; exit 0 only then.
+    Drill(DrillArgs),
     /// Bring the store's tables up to date.
     Migrate(MigrateArgs),
     /// Show or check the effective configuration.

@@ -38,6 +38,7 @@ impl Cli {
                 flags.broker(&args.broker);
                 flags.store(&args.store);
             }
+            Command::Drill(_) => {}
             Command::Migrate(args) => flags.store(&args.store),
             Command::Config(args) => match &args.command {
                 ConfigCommand::Show { run, .. } | ConfigCommand::Check { run } => flags.run(run),

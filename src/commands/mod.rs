@@ -5,6 +5,7 @@ pub mod audit;
 pub mod config;
 pub mod dead_letters;
 pub mod demo;
+pub mod drill;
 pub mod migrate;
 pub mod produce;
 pub mod run;
@@ -13,6 +14,7 @@ pub mod topics;
 
 use crate::app;
 use crate::cli::{Cli, Command};
+use crate::client::Client;
 use crate::config::{Config, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
@@ -60,6 +62,11 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
+        }
+        Command::Drill(args) => {
+            let config = without_store()?;
+            let client = Client::new(&args.url, config.http.token.as_deref(), &actor::actor())?;
+            app::on_system(async move { drill::run(args, &client, &mut out).await })
         }
         Command::Migrate(args) => {
             let store = store::open(&with_store()?.store)?;
