@@ -11,6 +11,7 @@ mod readme;
 mod tidy;
 
 mod crash;
+mod drills;
 mod gaps;
 mod group;
 mod holds;

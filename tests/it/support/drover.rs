@@ -146,7 +146,7 @@ impl Drover {
     }
 
     /// Where it serves HTTP, as its log says.
-    async fn url(&self, path: &str) -> String {
+    pub async fn url(&self, path: &str) -> String {
         let url = until_some("the address of the page in the log", async || {
             let log = self.log();
             let at = log.find("page, API and metrics url=")?;
