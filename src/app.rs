@@ -6,9 +6,11 @@
 
 mod children;
 mod drills;
+mod hold_orders;
 mod operator;
 mod prepare;
 mod receipt;
+mod scale;
 
 pub use prepare::AppError;
 pub use receipt::Receipt;
@@ -126,8 +128,7 @@ impl App {
         });
         let grace = config.shutdown.grace;
         let drills = drills::drills(&config, &prepared, &supervisor, (&board, &metrics), options.outage.clone());
-        let operator = AppOperator::new(supervisor.addr.clone(), Arc::clone(&prepared.store), metrics.clone(), grace);
-        let fleet = Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options)?;
+        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options)?);
         for child in fleet.children() {
             let refused = |error: String| AppError::Internal(format!("a child could not be started: {error}"));
             supervisor
@@ -137,7 +138,7 @@ impl App {
                 .map_err(|error| refused(error.to_string()))?
                 .map_err(|error| refused(error.to_string()))?;
         }
-        orders.set(Arc::new(operator));
+        orders.set(Arc::new(AppOperator::new(supervisor.addr.clone(), fleet, grace)));
         if let Some(drills) = drills {
             rehearsals.set(drills);
         }

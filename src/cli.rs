@@ -12,10 +12,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::units::parse_duration;
 use crate::config::{Override, hide_password};
 
+mod consumers;
 mod drill;
 mod overrides;
 mod topics;
 
+pub use consumers::{ConsumersArgs, ConsumersCommand, PartitionFlags, ServerFlags, TargetFlags};
 pub use drill::DrillArgs;
 pub use topics::{TopicsArgs, TopicsCommand};
 
@@ -50,6 +52,8 @@ pub enum Command {
     Produce(ProduceArgs),
     /// List, describe, create and grow topics.
     Topics(TopicsArgs),
+    /// See and drive the consumers of a running drover.
+    Consumers(ConsumersArgs),
     /// Read the records that could not be stored as rows.
     DeadLetters(DeadLettersArgs),
     /// Prove that every offset is accounted for, once; exit 0 only then.

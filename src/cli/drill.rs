@@ -4,6 +4,8 @@
 
 use clap::{ArgGroup, Args};
 
+use super::ServerFlags;
+
 /// Flags of `drover drill`.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("what").required(true).args(["name", "list", "all"])))]
@@ -25,7 +27,7 @@ pub struct DrillArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// Where the drover listens that is to be drilled.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub url: String,
+    /// The running drover.
+    #[command(flatten)]
+    pub server: ServerFlags,
 }

@@ -31,6 +31,8 @@ impl Cli {
                 flags.text("kafka.topics", "--topic", args.topic.as_ref());
             }
             Command::Topics(args) => flags.topics(&args.command),
+            // It speaks to a drover that has its settings already.
+            Command::Consumers(_) | Command::Drill(_) => {}
             Command::DeadLetters(args) => match &args.command {
                 DeadLettersCommand::List { store, .. } | DeadLettersCommand::Show { store, .. } => flags.store(store),
             },
@@ -38,7 +40,6 @@ impl Cli {
                 flags.broker(&args.broker);
                 flags.store(&args.store);
             }
-            Command::Drill(_) => {}
             Command::Migrate(args) => flags.store(&args.store),
             Command::Config(args) => match &args.command {
                 ConfigCommand::Show { run, .. } | ConfigCommand::Check { run } => flags.run(run),

@@ -3,6 +3,7 @@
 //! Gives back whether every drill passed: nothing lost, nothing doubled, recovered; the exit code is 0 only then. The drill
 //! itself runs in the instance and goes on when this command is stopped.
 
+use super::consumers::connect;
 use super::table::print_table;
 use crate::cli::DrillArgs;
 use crate::client::{Client, ClientError};
@@ -17,7 +18,8 @@ const LOOK: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// No answer, a refusal, or `out` cannot be written.
-pub async fn run(args: &DrillArgs, client: &Client, out: &mut (dyn Write + Send)) -> anyhow::Result<bool> {
+pub async fn run(args: &DrillArgs, out: &mut (dyn Write + Send)) -> anyhow::Result<bool> {
+    let client = &connect(&args.server)?;
     if args.list {
         return list(args, client, out).await.map(|()| true);
     }

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod audit;
 pub mod config;
+pub mod consumers;
 pub mod dead_letters;
 pub mod demo;
 pub mod drill;
@@ -14,7 +15,6 @@ pub mod topics;
 
 use crate::app;
 use crate::cli::{Cli, Command};
-use crate::client::Client;
 use crate::config::{Config, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
@@ -54,6 +54,9 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let config = without_store()?;
             app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
         }
+        Command::Consumers(args) => {
+            app::on_system(async move { consumers::run(&args.command, &mut out).await.map(|()| true) })
+        }
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
@@ -63,11 +66,7 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
         }
-        Command::Drill(args) => {
-            let config = without_store()?;
-            let client = Client::new(&args.url, config.http.token.as_deref(), &actor::actor())?;
-            app::on_system(async move { drill::run(args, &client, &mut out).await })
-        }
+        Command::Drill(args) => app::on_system(async move { drill::run(args, &mut out).await }),
         Command::Migrate(args) => {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })

@@ -19,12 +19,12 @@ use self::lanes::{LaneLimits, Lanes};
 use self::owned::Owned;
 use self::start::{Start, Starts};
 use super::breaker::Breaker;
-use super::db_writer::{WriteReply, WriterPool};
 use super::exit::ExitError;
 use super::holds::Holds;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
+use super::writer_pool::{WriteReply, WriterPool};
 use crate::board::Board;
 use crate::domain::event::Mapping;
 use crate::domain::hold::Hold;
@@ -42,6 +42,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -103,8 +104,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub board: Arc<Board>,
     /// Metrics.
     pub metrics: Metrics,
-    /// Give up a static place at the stop.
-    pub leave: bool,
+    /// Give up a static place at the stop. It may be decided while the consumer runs, by whoever takes it away for good.
+    pub leave: Arc<AtomicBool>,
 }
 
 impl<G: Group> Task for ConsumerTask<G> {
@@ -113,7 +114,7 @@ impl<G: Group> Task for ConsumerTask<G> {
         let consumer = self.group.join(&ids).map_err(failed)?;
         let worked = Work::new(&self, &consumer, &control).run().await;
         let left = worked?;
-        if !consumer.close(self.leave, CLOSE_TIMEOUT).await {
+        if !consumer.close(self.leave.load(Ordering::Acquire), CLOSE_TIMEOUT).await {
             tracing::warn!(consumer_id = %self.id, "closing the consumer goes on in the background");
         }
         match left {
