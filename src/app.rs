@@ -16,6 +16,7 @@ pub use prepare::AppError;
 pub use receipt::Receipt;
 
 use crate::actors::drills::Outage;
+use crate::actors::replica::ProcessFacts;
 use crate::actors::shutdown::ShutDown;
 use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
@@ -67,10 +68,11 @@ impl App {
     pub async fn start(config: Config, options: Options) -> Result<Self, AppError> {
         let metrics =
             Metrics::new().map_err(|error| AppError::Internal(format!("metrics cannot be declared: {error}")))?;
-        let replica_id = config.replica_id.clone().unwrap_or_else(host_name);
+        let host = host_name();
+        let replica_id = config.replica_id.clone().unwrap_or_else(|| host.clone());
         let identity = Identity {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            replica_id,
+            replica_id: replica_id.clone(),
             group: config.kafka.group.clone(),
             topics: config.kafka.topics.clone(),
             store: config
@@ -128,7 +130,15 @@ impl App {
         });
         let grace = config.shutdown.grace;
         let drills = drills::drills(&config, &prepared, &supervisor, (&board, &metrics), options.outage.clone());
-        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options)?);
+        let facts = ProcessFacts {
+            replica_id,
+            host,
+            http: http.as_ref().map(|(_, addr)| format!("http://{addr}/")),
+            static_membership: children::is_static(&config),
+        };
+        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?);
+        // Before anything joins the group: a second process that was started by mistake disturbs nobody and says why it ends.
+        fleet.take_places().await?;
         for child in fleet.children() {
             let refused = |error: String| AppError::Internal(format!("a child could not be started: {error}"));
             supervisor

@@ -12,7 +12,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::domain::audit::AuditResult;
+use crate::domain::group::GroupView;
 use crate::domain::hold::HoldKind;
+use crate::domain::rebalance::{Rebalance, RebalanceLog};
 use crate::domain::status::{BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus};
 
 /// Who this process is.
@@ -58,6 +60,8 @@ pub struct Board {
     retired: RwLock<ConsumerStatus>,
     breaker: RwLock<BreakerStatus>,
     audit: RwLock<Option<AuditResult>>,
+    rebalances: RwLock<RebalanceLog>,
+    group: RwLock<Option<Arc<GroupView>>>,
     store: AtomicU8,
     draining: AtomicBool,
     started: Instant,
@@ -77,6 +81,8 @@ impl Board {
             retired: RwLock::default(),
             breaker: RwLock::default(),
             audit: RwLock::default(),
+            rebalances: RwLock::default(),
+            group: RwLock::default(),
             store: AtomicU8::new(STORE_UNKNOWN),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -94,6 +100,33 @@ impl Board {
     /// Writes down the cluster id that a broker told.
     pub fn set_cluster_id(&self, cluster_id: String) {
         write(&self.identity).cluster_id = Some(cluster_id);
+    }
+
+    /// Writes down the name that this process got among the replicas of the group.
+    pub fn set_replica_id(&self, replica_id: String) {
+        write(&self.identity).replica_id = replica_id;
+    }
+
+    /// Adds a rebalance and gives back its number.
+    pub fn add_rebalance(&self, rebalance: Rebalance) -> u64 {
+        write(&self.rebalances).push(rebalance)
+    }
+
+    /// The newest rebalances of this process, oldest first.
+    #[must_use]
+    pub fn rebalances(&self, count: usize) -> Vec<Rebalance> {
+        read(&self.rebalances).newest(count)
+    }
+
+    /// Replaces what is known of the whole group.
+    pub fn set_group(&self, group: GroupView) {
+        *write(&self.group) = Some(Arc::new(group));
+    }
+
+    /// The whole group as it was known last; `None` before the first look.
+    #[must_use]
+    pub fn group(&self) -> Option<Arc<GroupView>> {
+        read(&self.group).clone()
     }
 
     /// When the process started, in milliseconds since the epoch.

@@ -58,6 +58,8 @@ const MESSAGE_ERRORS: [(&str, &str); 11] = [
 /// From half a millisecond, a commit on a local disk, to the default deadline of a transaction.
 const TRANSACTION_SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// From an answer that waited for nothing to the longest wait for what is in flight, and an outage beyond.
+const REBALANCE_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const BATCH_ROWS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
 /// 1 KiB to 16 MiB, with the default limit of 2 MiB as a bound of its own.
 const BATCH_BYTES: &[f64] =
@@ -199,6 +201,10 @@ metrics! {
     consumer_assigned_partitions: IntGaugeVec = "drover_consumer_assigned_partitions" ["consumer_id", "topic"];
     /// Rebalances that the consumer took part in; event is assign, revoke, lost or error.
     consumer_rebalances: IntCounterVec = "drover_consumer_rebalances_total" ["consumer_id", "event"];
+    /// Time from the beginning of a rebalance to this consumer's answer; event is assign, revoke or lost.
+    rebalance_duration_seconds: HistogramVec = "drover_rebalance_duration_seconds" ["consumer_id", "event"] in REBALANCE_SECONDS;
+    /// Offsets read and not stored when a partition was to be given up; outcome is drained or given_up.
+    rebalance_offsets: IntCounterVec = "drover_rebalance_offsets_total" ["consumer_id", "outcome"];
     /// Messages taken from Kafka, whatever became of them.
     messages_consumed: IntCounterVec = "drover_messages_consumed_total" ["consumer_id", "topic"];
     /// Bytes of keys and values taken from Kafka.
@@ -291,6 +297,9 @@ impl Metrics {
         }
         for event in ["assign", "revoke", "lost", "error"] {
             self.consumer_rebalances.with_label_values(&[consumer_id, event]);
+        }
+        for outcome in ["drained", "given_up"] {
+            self.rebalance_offsets.with_label_values(&[consumer_id, outcome]);
         }
         for stage in ["process", "store"] {
             self.message_retries.with_label_values(&[consumer_id, stage]);

@@ -13,8 +13,10 @@ use crate::actors::db_writer::DbWriterTask;
 use crate::actors::dead_letter::DeadLetterTask;
 use crate::actors::drills::obey::Obedient;
 use crate::actors::holds::Holds;
+use crate::actors::leases::{Leases, Place};
 use crate::actors::memory::MemoryBudget;
 use crate::actors::metrics::{EndOffsets, MetricsTask};
+use crate::actors::replica::{ProcessFacts, ReplicaTask};
 use crate::actors::writer_pool::WriterPool;
 use crate::board::Board;
 use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartConfig};
@@ -46,6 +48,8 @@ pub struct Fleet {
     starts: Starts,
     pub(super) board: Arc<Board>,
     pub(super) metrics: Metrics,
+    leases: Arc<Leases>,
+    facts: ProcessFacts,
     breaker: Arc<Breaker>,
     pub(super) holds: Arc<Holds>,
     pool: WriterPool,
@@ -75,6 +79,7 @@ impl Fleet {
         board: Arc<Board>,
         metrics: Metrics,
         options: Options,
+        facts: ProcessFacts,
     ) -> Result<Self, AppError> {
         let Prepared { store, lookup, identity, holds, faults } = prepared;
         let client_faults = faults.map(|faults| faults.clients);
@@ -111,6 +116,12 @@ impl Fleet {
             client_faults,
             sharing: Arc::new(AtomicUsize::new(config.consumers.ids.len())),
             leaving: Mutex::default(),
+            leases: Arc::new(Leases::new(
+                Arc::clone(&store),
+                &config.kafka.group,
+                &format!("pid {} on {}", std::process::id(), facts.host),
+            )),
+            facts,
             config,
             store,
             lookup,
@@ -121,7 +132,7 @@ impl Fleet {
 
     /// All children of the configuration in the order of their start: who is needed comes before who needs it.
     pub fn children(&self) -> Vec<ChildSpec> {
-        let mut children = vec![self.metrics()];
+        let mut children = vec![self.replica(), self.metrics()];
         children.extend(self.dead_letter());
         children.extend(self.audit());
         children.extend((1..=self.writers).map(|number| self.writer(&format!("writer-{number}"))));
@@ -154,6 +165,33 @@ impl Fleet {
         if let Some(leave) = gone {
             leave.store(true, Ordering::Release);
         }
+    }
+
+    /// Takes the places of all consumers, waiting a while for a process that is about to leave them.
+    pub async fn take_places(&self) -> Result<(), AppError> {
+        let places = self.config.consumers.ids.iter().filter_map(|id| self.place(id));
+        for taken in futures::future::join_all(places.map(|place| async move { place.take().await })).await {
+            taken?;
+        }
+        Ok(())
+    }
+
+    fn replica(&self) -> ChildSpec {
+        let (store, lookup, leases) = (Arc::clone(&self.store), Arc::clone(&self.lookup), Arc::clone(&self.leases));
+        let (board, facts) = (Arc::clone(&self.board), self.facts.clone());
+        let task = move || ReplicaTask {
+            store: Arc::clone(&store),
+            lookup: Arc::clone(&lookup),
+            leases: Arc::clone(&leases),
+            board: Arc::clone(&board),
+            facts: facts.clone(),
+        };
+        ChildSpec::new("replica", ChildKind::Replica, policy(&self.config.supervision.replica), task)
+    }
+
+    /// The place of a consumer, where the replica has an id of its own: without one no two processes have the same.
+    pub fn place(&self, id: &str) -> Option<Place> {
+        self.config.replica_id.as_ref().map(|replica_id| Place::new(&self.leases, replica_id, id))
     }
 
     fn metrics(&self) -> ChildSpec {
@@ -268,6 +306,7 @@ impl Fleet {
             ends: Arc::clone(&self.ends),
             board: Arc::clone(&self.board),
             metrics: self.metrics.clone(),
+            place: self.place(id),
             leave: Arc::clone(&leave),
         };
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), leave);
@@ -285,7 +324,12 @@ impl Fleet {
 /// KIP-848 a static member that was killed is kept out with a fatal error until its session ends.
 fn instance_id(config: &Config, consumer_id: &str) -> Option<String> {
     let replica_id = config.replica_id.as_ref()?;
-    (config.kafka.protocol == GroupProtocol::Classic).then(|| format!("{replica_id}-{consumer_id}"))
+    is_static(config).then(|| format!("{replica_id}-{consumer_id}"))
+}
+
+/// Whether consumers keep their places in the group over a restart.
+pub fn is_static(config: &Config) -> bool {
+    config.replica_id.is_some() && config.kafka.protocol == GroupProtocol::Classic
 }
 
 fn policy(config: &RestartConfig) -> RestartPolicy {

@@ -4,6 +4,7 @@
 //! Waits for what does not answer at most `startup.wait`, with a line every few seconds; what is refused is not waited for.
 
 use crate::actors::holds::Holds;
+use crate::actors::leases::LeaseError;
 use crate::config::Config;
 use crate::domain::failure::FailureClass;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
@@ -42,6 +43,9 @@ pub enum AppError {
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Another process has a consumer of this replica.
+    #[error(transparent)]
+    Place(#[from] LeaseError),
     /// The cluster refuses.
     #[error(transparent)]
     Kafka(#[from] KafkaError),

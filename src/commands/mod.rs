@@ -13,9 +13,11 @@ pub mod run;
 pub mod table;
 pub mod topics;
 
+use crate::actors::leases::LeaseError;
 use crate::app;
 use crate::cli::{Cli, Command};
-use crate::config::{Config, Inputs, LogConfig, Needs, load};
+use crate::client::ClientError;
+use crate::config::{Config, ConfigError, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
 use anyhow::Context as _;
@@ -71,6 +73,16 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
         }
+    }
+}
+
+/// The exit code of an error.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<app::AppError>() {
+        Some(app::AppError::Place(LeaseError::Taken { .. })) => LeaseError::EXIT_CODE,
+        _ if error.is::<ConfigError>() => ConfigError::EXIT_CODE,
+        _ => error.downcast_ref::<ClientError>().map_or(1, ClientError::exit_code),
     }
 }
 

@@ -259,6 +259,8 @@ pub struct SupervisionConfig {
     pub dead_letter: RestartConfig,
     /// The metrics actor.
     pub metrics: RestartConfig,
+    /// The heartbeat of the process among the replicas.
+    pub replica: RestartConfig,
     /// What happens when a child spends its restarts.
     pub escalation: Escalation,
 }

@@ -27,7 +27,7 @@ pub(super) fn check(r: &mut Reader<'_>, config: &Config, needs: Needs) {
     store(r, config, needs);
     limits(r, config);
     let policies = &config.supervision;
-    let policies = [policies.consumer, policies.db_writer, policies.dead_letter, policies.metrics];
+    let policies = [policies.consumer, policies.db_writer, policies.dead_letter, policies.metrics, policies.replica];
     table::CHILDREN.iter().zip(policies).for_each(|(child, policy)| restart(r, child, &policy));
     http(r, config);
     r.check(

@@ -6,14 +6,14 @@
 use super::keys::{Key, Kind};
 
 /// The kinds of children that have a restart policy of their own, as `<child>` names them.
-pub const CHILDREN: [&str; 4] = ["consumer", "db_writer", "dead_letter", "metrics"];
+pub const CHILDREN: [&str; 5] = ["consumer", "db_writer", "dead_letter", "metrics", "replica"];
 
 /// Every setting that drover has.
 pub static KEYS: &[Key] = &[
     Key::unset(
         "replica_id",
         Kind::Text,
-        "Id of this process among the replicas of the group. Set: static membership, so that a quick restart moves no partition. Not set: the host name, and membership is dynamic.",
+        "Id of this process among the replicas of the group. Set: static membership, so that a quick restart moves no partition. Not set: the host name (`HOST#2` and so on for further processes of that host), and membership is dynamic.",
     ),
     Key::new("kafka.brokers", Kind::List, "localhost:9092", "Brokers to start from, `host:port`.")
         .legacy("KAFKA_BOOTSTRAP_SERVERS"),

@@ -69,6 +69,7 @@ pub(super) fn validate(layers: &Layers, needs: Needs) -> Result<Config, ConfigEr
             db_writer: restart(r, "db_writer"),
             dead_letter: restart(r, "dead_letter"),
             metrics: restart(r, "metrics"),
+            replica: restart(r, "replica"),
             escalation: r.choice("supervision.escalation", |word| match word {
                 "keep_others" => Some(Escalation::KeepOthers),
                 "exit" => Some(Escalation::Exit),

@@ -70,6 +70,8 @@ pub enum ChildKind {
     Metrics,
     /// The schedule of the audit.
     Audit,
+    /// The heartbeat of the process among the replicas of the group.
+    Replica,
 }
 
 impl ChildKind {
@@ -82,6 +84,7 @@ impl ChildKind {
             Self::DeadLetter => "dead_letter",
             Self::Metrics => "metrics",
             Self::Audit => "audit",
+            Self::Replica => "replica",
         }
     }
 }

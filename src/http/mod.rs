@@ -15,6 +15,8 @@
 //! | `POST /api/v1/partitions/{topic}/{partition}/pause`, `/resume`, `/quarantine`, `/release` | the same of one partition |
 //! | `POST /api/v1/scale` | changes how many consumers and writers there are |
 //! | `GET /api/v1/audit-log` | who ordered what, when, and what became of it |
+//! | `GET /api/v1/group` | all processes of the group with their consumers, and every partition with its owner |
+//! | `GET /api/v1/rebalances` | the last rebalances of this process |
 //! | `GET /metrics` | Prometheus text format 0.0.4 |
 //! | `GET /health/live` | 200 while the process is alive |
 //! | `GET /health/ready` | 200 while it does its work, else 503 with the reasons |
@@ -29,6 +31,7 @@ mod command_request;
 mod commands;
 mod drills;
 mod error;
+mod group;
 mod health;
 mod holds;
 mod operator;
@@ -117,6 +120,8 @@ fn routes(app: &mut web::ServiceConfig) {
         ))
         .service(order("/api/v1/scale", web::post().to(commands::scale)))
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
+        .service(resource("/api/v1/group", get().to(group::group)))
+        .service(resource("/api/v1/rebalances", get().to(group::rebalances)))
         .service(resource("/", get().to(assets::index)))
         .service(resource("/assets/{name}", get().to(assets::asset)));
 }

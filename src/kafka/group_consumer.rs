@@ -188,6 +188,13 @@ impl GroupConsumer {
         }
     }
 
+    /// The generation of the group that it is a member of, or its epoch in the consumer protocol; `None` for no member.
+    /// Waits for librdkafka's own thread, so it must run where blocking is allowed.
+    #[must_use]
+    pub fn generation(&self) -> Option<i32> {
+        native::generation(self.client().client())
+    }
+
     /// Leaves and closes, at most `timeout` long. A static member keeps its place unless `leave` is set. Gives back whether
     /// it was finished in time; if not, closing goes on in the background.
     pub async fn close(mut self, leave: bool, timeout: Duration) -> bool {

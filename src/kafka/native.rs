@@ -1,4 +1,4 @@
-//! The few calls of librdkafka that rdkafka does not offer: topic ids, and headers as bytes.
+//! The few calls of librdkafka that rdkafka does not offer: topic ids, generations of a group, and headers as bytes.
 //!
 //! The only unsafe code of drover; each block says why it is sound. Owns nothing beyond a call.
 
@@ -47,6 +47,22 @@ pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
     // SAFETY: the text was allocated by librdkafka for us and is not used any more.
     unsafe { sys::rd_kafka_mem_free(client.native_ptr(), id.cast()) };
     !is_empty
+}
+
+/// The generation of the group that the client is a member of, or its epoch in the consumer protocol; `None` for no
+/// member. Waits for librdkafka's own thread.
+pub fn generation<C: ClientContext>(client: &Client<C>) -> Option<i32> {
+    // SAFETY: the client lives for the whole call; the metadata is ours, read once and destroyed by the guard.
+    let generation = unsafe {
+        let metadata = sys::rd_kafka_consumer_group_metadata(client.native_ptr());
+        if metadata.is_null() {
+            return None;
+        }
+        let metadata = Owned(metadata, |p| sys::rd_kafka_consumer_group_metadata_destroy(p));
+        sys::rd_kafka_consumer_group_metadata_generation_id(metadata.0)
+    };
+    // Without a place there is -1, and 0 for a member that is about to leave or to join.
+    (generation > 0).then_some(generation)
 }
 
 /// Kafka's id of a topic; `None` where the broker is too old to have ids (before 2.8). Blocks up to `timeout`.
@@ -120,7 +136,7 @@ struct Owned<T>(*mut T, unsafe fn(*mut T));
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: made by the matching constructor in `topic_id`, destroyed once, here.
+        // SAFETY: made by the matching constructor, in `generation` or `topic_id`, destroyed once, here.
         unsafe { (self.1)(self.0) }
     }
 }

@@ -10,7 +10,9 @@ pub mod audit_marks;
 pub mod faulty;
 pub mod headers;
 pub mod holds;
+pub mod lease;
 pub mod postgres;
+pub mod replicas;
 pub mod row;
 mod rules;
 pub mod sqlite;
@@ -24,7 +26,10 @@ use crate::domain::record::OwnedRecord;
 use audit_log::AuditLogStore;
 use audit_marks::AuditStore;
 use futures::future::BoxFuture;
+use holds::HoldStore;
+use lease::LeaseStore;
 use postgres::connect::PgSettings;
+use replicas::ReplicaStore;
 use rules::{identity_refused, migration_state, topic_unknown};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -237,7 +242,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + AuditStore + holds::HoldStore + Send + Sync + 'static {
+pub trait Store: AuditLogStore + AuditStore + HoldStore + LeaseStore + ReplicaStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

@@ -21,6 +21,8 @@ mod lost_answer;
 mod outage;
 mod poison;
 mod positions;
+mod replicas;
+
 mod shutdown;
 mod startup;
 mod store_audit;
@@ -29,6 +31,7 @@ mod store_contract;
 mod store_holds;
 mod store_migrations;
 mod store_postgres;
+mod store_replicas;
 mod store_rewind;
 mod store_sqlite;
 mod transactions;

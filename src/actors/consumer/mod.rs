@@ -11,6 +11,7 @@ mod lanes;
 mod owned;
 mod pauses;
 mod receipts;
+mod recorder;
 mod revoke;
 pub mod start;
 
@@ -21,6 +22,7 @@ use self::start::{Start, Starts};
 use super::breaker::Breaker;
 use super::exit::ExitError;
 use super::holds::Holds;
+use super::leases::Place;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
@@ -104,15 +106,25 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub board: Arc<Board>,
     /// Metrics.
     pub metrics: Metrics,
+    /// Its place among the replicas, where the replica has an id of its own: held before the group is joined.
+    pub place: Option<Place>,
     /// Give up a static place at the stop. It may be decided while the consumer runs, by whoever takes it away for good.
     pub leave: Arc<AtomicBool>,
 }
 
 impl<G: Group> Task for ConsumerTask<G> {
     async fn run(self, control: Control) -> Result<(), ExitError> {
+        if let Some(place) = &self.place
+            && !place.take_unless_stopped(&control).await?
+        {
+            return Ok(());
+        }
         let ids = ClientIds { consumer_id: &self.id, group_instance_id: self.instance_id.as_deref() };
         let consumer = self.group.join(&ids).map_err(failed)?;
-        let worked = Work::new(&self, &consumer, &control).run().await;
+        let worked = tokio::select! {
+            worked = Work::new(&self, &consumer, &control).run() => worked,
+            gone = async { match &self.place { Some(place) => place.gone().await, None => std::future::pending().await } } => Err(gone),
+        };
         let left = worked?;
         if !consumer.close(self.leave.load(Ordering::Acquire), CLOSE_TIMEOUT).await {
             tracing::warn!(consumer_id = %self.id, "closing the consumer goes on in the background");
@@ -148,6 +160,7 @@ struct Work<'c, G: Group> {
     rebalances: VecDeque<RebalanceEvent>,
     /// An assign waits for positions.
     assigning: bool,
+    recorder: recorder::Recorder,
     revoking: Option<revoke::Revoking>,
     /// Partitions whose position must be taken from the store as soon as their lane is not in flight.
     resets: Vec<TopicPartition>,
@@ -183,6 +196,7 @@ impl<'c, G: Group> Work<'c, G> {
             answers: FuturesUnordered::new(),
             rebalances: VecDeque::new(),
             assigning: false,
+            recorder: recorder::Recorder::default(),
             revoking: None,
             resets: Vec::new(),
             checking: false,
@@ -223,7 +237,8 @@ impl<'c, G: Group> Work<'c, G> {
             }
             let blocked = self.is_blocked();
             let pause_at = self.blocked_since.map(|since| since + pauses::PAUSE_AFTER);
-            let ready = self.lanes.ready(Instant::now(), self.stopping.is_some() || self.revoking.is_some());
+            let urgent = self.stopping.is_some() || self.revoking.is_some();
+            let ready = if self.has_place() { self.lanes.ready(Instant::now(), urgent) } else { None };
             let ready_at = self.lanes.next_ready().filter(|_| ready.is_none() && !self.task.min_batch_age.is_zero());
             tokio::select! {
                 biased;
@@ -337,11 +352,16 @@ impl<'c, G: Group> Work<'c, G> {
             && self.lanes.iter().all(|lane| lane.in_flight.is_none() && lane.filling.is_empty())
     }
 
+    /// Whether it may write: while its place is not held, another process may be about to take it.
+    fn has_place(&self) -> bool {
+        self.task.place.as_ref().is_none_or(Place::is_held)
+    }
+
     /// What the world is to see of this consumer.
     fn state(&self) -> ChildState {
         if self.assigning || self.revoking.is_some() {
             ChildState::Rebalancing
-        } else if self.task.breaker.is_open() || self.is_held() {
+        } else if self.task.breaker.is_open() || self.is_held() || !self.has_place() {
             ChildState::Paused
         } else if self.joined {
             ChildState::Running

@@ -58,8 +58,11 @@ impl<G: Group> Work<'_, G> {
     fn begin_assign(&mut self, partitions: Vec<TopicPartition>) -> Result<(), ExitError> {
         self.count_rebalance("assign");
         tracing::info!(consumer_id = %self.task.id, partitions = partitions.len(), "partitions assigned");
+        self.record_assign();
         if partitions.is_empty() {
-            return self.consumer.assign(&[]).map_err(failed);
+            self.consumer.assign(&[]).map_err(failed)?;
+            self.record_assigned(&[]);
+            return Ok(());
         }
         self.assigning = true;
         let starts = self.task.starts.clone();
@@ -76,6 +79,7 @@ impl<G: Group> Work<'_, G> {
         let list: Vec<(TopicPartition, i64)> =
             starts.iter().map(|start| (start.id.clone(), start.next_offset)).collect();
         self.consumer.assign(&list).map_err(failed)?;
+        self.record_assigned(&list);
         for start in starts {
             self.own(start);
         }
@@ -166,6 +170,7 @@ impl<G: Group> Work<'_, G> {
                 partition.revoking = true;
             }
         }
+        self.record_revoke(&partitions, lost);
         let timeout = if lost { Duration::ZERO } else { REVOKE_TIMEOUT };
         if lost {
             // Nothing may be committed for them, not even the hint.
@@ -202,6 +207,7 @@ impl<G: Group> Work<'_, G> {
                 }
             }
         }
+        self.record_positions_given_up(&partitions);
         self.commit_hint();
         for id in &partitions {
             self.flush_counters(id);
@@ -215,6 +221,7 @@ impl<G: Group> Work<'_, G> {
             // Lost meanwhile: there is nothing left to give up.
             tracing::debug!(consumer_id = %self.task.id, error = %error, "partitions were gone before they were given up");
         }
+        self.record_given_up();
         Ok(())
     }
 

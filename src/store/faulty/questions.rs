@@ -8,6 +8,8 @@ use crate::domain::hold::{Hold, HoldKind, HoldScope};
 use crate::store::audit_log::{AuditEntry, AuditLogStore, LoggedEntry};
 use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, PastIncarnation};
 use crate::store::holds::HoldStore;
+use crate::store::lease::{LeaseSession, LeaseStore, SessionName};
+use crate::store::replicas::{ReplicaBeat, ReplicaStore, StoredPosition, StoredReplica};
 use crate::store::{
     DeadLetterFilter, Migration, Outbox, RangeContent, Store, StoreError, StoreIdentity, StoreWriter, StoredDeadLetter,
     TopicProgress,
@@ -15,6 +17,7 @@ use crate::store::{
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a question of a store answers.
 type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -142,5 +145,29 @@ impl AuditLogStore for FaultyStore {
     }
     fn audit_log(&self, limit: u32) -> Answer<'_, Vec<LoggedEntry>> {
         self.gated(move || self.inner.audit_log(limit))
+    }
+}
+
+impl LeaseStore for FaultyStore {
+    fn lease_session<'a>(&'a self, who: &'a str, instead_of: Option<SessionName>) -> Answer<'a, Arc<dyn LeaseSession>> {
+        self.gated(move || self.inner.lease_session(who, instead_of))
+    }
+}
+
+impl ReplicaStore for FaultyStore {
+    fn beat<'a>(&'a self, beat: &'a ReplicaBeat) -> Answer<'a, ()> {
+        self.gated(move || self.inner.beat(beat))
+    }
+    fn replicas(&self) -> Answer<'_, Vec<StoredReplica>> {
+        self.gated(|| self.inner.replicas())
+    }
+    fn remove_replica<'a>(&'a self, replica_id: &'a str) -> Answer<'a, ()> {
+        self.gated(move || self.inner.remove_replica(replica_id))
+    }
+    fn prune_replicas(&self, silent_for: Duration) -> Answer<'_, usize> {
+        self.gated(move || self.inner.prune_replicas(silent_for))
+    }
+    fn positions(&self) -> Answer<'_, Vec<StoredPosition>> {
+        self.gated(|| self.inner.positions())
     }
 }
