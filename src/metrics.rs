@@ -225,7 +225,7 @@ metrics! {
     offset_commits: IntCounterVec = "drover_offset_commits_total" ["consumer_id", "outcome"];
     /// Ranges of offsets that Kafka never delivers, written down as confirmed gaps.
     offset_gaps: IntCounterVec = "drover_offset_gaps_total" ["consumer_id", "topic", "reason"];
-    /// Positions read again from the database; cause is fenced, lost_answer or rebuild.
+    /// Positions read again from the database; cause is fenced, lost_answer, rebuild or storm.
     position_resets: IntCounterVec = "drover_position_resets_total" ["consumer_id", "cause"];
     /// Dead letters sent to their topic; outcome is published, refused or error.
     dead_letters_published: IntCounterVec = "drover_dead_letters_published_total" ["topic", "outcome"];
@@ -255,6 +255,8 @@ metrics! {
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
     /// 1 for each owned partition that is not read by order; kind is paused or quarantined.
     partition_held: IntGaugeVec = "drover_partition_held" ["topic", "partition", "kind"];
+    /// Partitions that the storm guard quarantined; rule is consecutive or ratio.
+    storm_quarantines: IntCounterVec = "drover_storm_quarantines_total" ["consumer_id", "topic", "rule"];
     /// Times that a consumer paused a partition because what follows could not keep up.
     partition_pauses: IntCounterVec = "drover_partition_pauses_total" ["consumer_id"];
     /// Offsets that the last audit of the group found unaccounted for, and records that Kafka delivers inside gaps: lost.
@@ -288,6 +290,9 @@ impl Metrics {
             for outcome in ["stored", "duplicate", "dead_lettered"] {
                 self.messages_processed.with_label_values(&[consumer_id, topic, outcome]);
             }
+            for rule in ["consecutive", "ratio"] {
+                self.storm_quarantines.with_label_values(&[consumer_id, topic, rule]);
+            }
             for (stage, error_type) in MESSAGE_ERRORS {
                 self.message_errors.with_label_values(&[consumer_id, topic, stage, error_type]);
             }
@@ -307,7 +312,7 @@ impl Metrics {
         for outcome in ["ok", "error"] {
             self.offset_commits.with_label_values(&[consumer_id, outcome]);
         }
-        for cause in ["fenced", "lost_answer", "rebuild"] {
+        for cause in ["fenced", "lost_answer", "rebuild", "storm"] {
             self.position_resets.with_label_values(&[consumer_id, cause]);
         }
         self.partition_pauses.with_label_values(&[consumer_id]);

@@ -10,6 +10,7 @@ use super::lifecycle::{Control, Task, TaskActor};
 use super::writer_pool::{WriteBatch, WriteReply, WriterPool};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{DeadLetterCode, FailureClass, Rejection};
+use crate::domain::storm::{BatchGuard, Storm};
 use crate::metrics::Metrics;
 use crate::store::row::key_and_value;
 use crate::store::{Receipt, Resolution, Store, StoreError, StoreWriter, WriteError};
@@ -53,10 +54,11 @@ impl Task for DbWriterTask {
                 _ = control.drain_requested() => return Ok(()),
                 job = self.pool.next() => job,
             };
-            let WriteBatch { mut batch, reply, _slot } = job;
-            let result = self.store_batch(&mut *writer, &mut batch, &control).await;
+            let WriteBatch { mut batch, mut guard, reply, _slot } = job;
+            let mut storm = None;
+            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut storm, &control).await;
             // A consumer that is gone takes its positions from the store; nobody waits for this answer.
-            let _ = reply.send(WriteReply { batch, result });
+            let _ = reply.send(WriteReply { batch, result, storm });
         }
     }
 }
@@ -66,6 +68,8 @@ impl DbWriterTask {
         &self,
         writer: &mut dyn StoreWriter,
         batch: &mut Batch,
+        guard: &mut BatchGuard,
+        storm: &mut Option<(u16, Storm)>,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
         let mut wait = Wait { delay: self.probe.0, retries: 0 };
@@ -89,6 +93,15 @@ impl DbWriterTask {
                     observe("error");
                     self.count_error(FailureClass::Split);
                     let rejection = Rejection::new(DeadLetterCode::Database(code), message);
+                    *storm = guard.refused(batch, index, &rejection.code);
+                    if storm.is_some() {
+                        self.breaker.answered();
+                        return Err(StoreError {
+                            class: FailureClass::Split,
+                            code: None,
+                            message: "the database refuses too many rows of a partition".into(),
+                        });
+                    }
                     batch.refuse(index, rejection, key_and_value);
                 }
                 Err(WriteError::Store(error)) => {

@@ -19,11 +19,12 @@ use crate::actors::metrics::{EndOffsets, MetricsTask};
 use crate::actors::replica::{ProcessFacts, ReplicaTask};
 use crate::actors::writer_pool::WriterPool;
 use crate::board::Board;
-use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartConfig};
+use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartConfig, StormConfig};
 use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::status::ChildKind;
+use crate::domain::storm::StormLimits;
 use crate::kafka::faulty::{ClientFaults, FaultyGroup, FaultyQuestions};
 use crate::kafka::group_client::{Group, KafkaGroup, Questions};
 use crate::kafka::lookup::Lookup;
@@ -295,6 +296,7 @@ impl Fleet {
             batch_bytes: config.limits.batch_bytes,
             min_batch_age: config.consumers.min_batch_age,
             record_bytes: config.limits.record_bytes,
+            storm: storm_limits(&config.storm),
             mappings: Arc::clone(&self.mappings),
             starts: self.starts.clone(),
             pool: self.pool.clone(),
@@ -318,6 +320,11 @@ impl Fleet {
         };
         ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), built)
     }
+}
+
+fn storm_limits(config: &StormConfig) -> StormLimits {
+    let StormConfig { consecutive, ratio, window, release_after } = *config;
+    StormLimits { consecutive, ratio, window, release_after }
 }
 
 /// `group.instance.id` of a consumer, where membership is static: in the classic protocol, when the replica has an id. With

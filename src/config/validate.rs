@@ -12,12 +12,12 @@ use super::error::ConfigError;
 use super::forbidden::Client;
 use super::raw::{Layers, properties};
 use super::reader::Reader;
-use super::rules;
 use super::{
     AuditConfig, Config, ConsumersConfig, DeadLettersConfig, DrillsConfig, Escalation, EventsConfig, FieldMapping,
     GroupProtocol, HttpConfig, KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig,
     StartFrom, StartupConfig, StoreConfig, SupervisionConfig,
 };
+use super::{guards, rules};
 
 /// Most consumers of one process: each has a librdkafka client with threads of its own.
 pub const MOST_CONSUMERS: usize = 256;
@@ -64,6 +64,8 @@ pub(super) fn validate(layers: &Layers, needs: Needs) -> Result<Config, ConfigEr
             batch_rows: r.whole("limits.batch_rows", 1..=1_000_000),
             batch_bytes: r.size("limits.batch_bytes", 1 << 10..=1 << 30),
         },
+        storm: guards::storm(r),
+        watchdog: guards::watchdog(r),
         supervision: SupervisionConfig {
             consumer: restart(r, "consumer"),
             db_writer: restart(r, "db_writer"),

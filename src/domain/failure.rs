@@ -129,17 +129,20 @@ pub enum StopCode {
     PositionAhead,
     /// A stored row differs from the record that Kafka has at its offset.
     RowDiffers,
+    /// A record is larger than `limits.memory` leaves for one.
+    RecordExceedsMemory,
 }
 
 impl StopCode {
     /// All codes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::TopicRecreated,
         Self::TopicMissing,
         Self::PositionLost,
         Self::PositionExpired,
         Self::PositionAhead,
         Self::RowDiffers,
+        Self::RecordExceedsMemory,
     ];
 
     /// The stable name.
@@ -152,6 +155,7 @@ impl StopCode {
             Self::PositionExpired => "position.expired",
             Self::PositionAhead => "position.ahead",
             Self::RowDiffers => "row.differs",
+            Self::RecordExceedsMemory => "record.exceeds_memory",
         }
     }
 
@@ -169,6 +173,7 @@ impl StopCode {
             Self::PositionExpired => "retention removed records before they were read",
             Self::PositionAhead => "the stored position lies after the end of the partition: the log was truncated",
             Self::RowDiffers => "a stored row differs from the record that Kafka has at its offset",
+            Self::RecordExceedsMemory => "a record is larger than limits.memory leaves for one",
         }
     }
 }

@@ -16,3 +16,4 @@ pub mod rebalance;
 pub mod record;
 pub mod restart;
 pub mod status;
+pub mod storm;

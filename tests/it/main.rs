@@ -21,8 +21,8 @@ mod lost_answer;
 mod outage;
 mod poison;
 mod positions;
+mod processing;
 mod replicas;
-
 mod shutdown;
 mod startup;
 mod store_audit;
@@ -34,5 +34,6 @@ mod store_postgres;
 mod store_replicas;
 mod store_rewind;
 mod store_sqlite;
+mod storm;
 mod transactions;
 mod zombie;

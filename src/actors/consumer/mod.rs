@@ -10,14 +10,17 @@ mod intake;
 mod lanes;
 mod owned;
 mod pauses;
+mod processing;
 mod receipts;
 mod recorder;
 mod revoke;
 pub mod start;
+mod storm;
 
 use self::intake::{Intake, Taken};
 use self::lanes::{LaneLimits, Lanes};
 use self::owned::Owned;
+use self::processing::Processing;
 use self::start::{Start, Starts};
 use super::breaker::Breaker;
 use super::exit::ExitError;
@@ -29,9 +32,11 @@ use super::metrics::EndOffsets;
 use super::writer_pool::{WriteReply, WriterPool};
 use crate::board::Board;
 use crate::domain::event::Mapping;
+use crate::domain::failure::StopCode;
 use crate::domain::hold::Hold;
 use crate::domain::record::RawRecord as _;
 use crate::domain::status::{ChildState, ConsumerStatus};
+use crate::domain::storm::StormLimits;
 use crate::kafka::client::ClientIds;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
 use crate::kafka::group_client::{Group, GroupClient as _, KafkaGroup, RecordOf, RecordStream as _, RecordsOf};
@@ -84,6 +89,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub min_batch_age: Duration,
     /// Largest record.
     pub record_bytes: usize,
+    /// When a partition whose records fail is quarantined.
+    pub storm: StormLimits,
     /// Mappings by topic.
     pub mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
     /// Where reading starts.
@@ -183,13 +190,17 @@ impl<'c, G: Group> Work<'c, G> {
     fn new(task: &'c ConsumerTask<G>, consumer: &'c G::Client, control: &'c Control) -> Self {
         let limits = LaneLimits { rows: task.batch_rows, bytes: task.batch_bytes, min_age: task.min_batch_age };
         let now = Instant::now();
+        let processing = task.processor.clone().map(|processor| {
+            let retries = task.metrics.message_retries.with_label_values(&[task.id.as_str(), "process"]);
+            Processing::new(processor, Arc::clone(&task.budget), retries)
+        });
         // Counters of a consumer go on over its restarts.
         let status = task.board.consumers().into_iter().find(|status| status.id == task.id);
         Self {
             task,
             consumer,
             control,
-            intake: Intake::new(&task.id, task.record_bytes, task.processor.clone()),
+            intake: Intake::new(&task.id, task.record_bytes, task.budget.most_for_one(), processing),
             lanes: Lanes::new(&task.id, task.lanes, limits, Arc::clone(&task.budget)),
             owned: Owned::default(),
             holds: task.holds.subscribe(),
@@ -252,14 +263,17 @@ impl<'c, G: Group> Work<'c, G> {
                     }
                 }
                 done = self.intake.next_processed(), if self.intake.is_processing() => {
-                    self.intake.add_processed(done, &mut self.owned, &mut self.lanes);
-                    self.resume_lanes_with_room()?;
+                    let id = done.id().clone();
+                    if let Some(storm) = self.intake.add_processed(done, &mut self.owned, &mut self.lanes) {
+                        self.quarantine(&id, &storm)?;
+                    }
+                    self.resume_with_room()?;
                 }
                 _ = tick.tick() => {
                     self.tick();
-                    self.resume_lanes_with_room()?;
+                    self.resume_with_room()?;
                 }
-                () = sleep_until(pause_at), if pause_at.is_some() => self.pause_full_lanes()?,
+                () = sleep_until(pause_at), if pause_at.is_some() => self.pause_full()?,
                 () = sleep_until(ready_at), if ready_at.is_some() => {}
                 record = records.next(), if !blocked => self.take_burst(record, &mut records).await?,
             }
@@ -291,14 +305,21 @@ impl<'c, G: Group> Work<'c, G> {
         if self.stopping.is_some() {
             return Ok(());
         }
-        if let Taken::LookAgain(id, offset) = self.intake.take(record, &mut self.owned, &mut self.lanes) {
-            tracing::info!(
-                consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, expected = offset,
-                delivered = record.offset(), "the first record lies behind its position; reading once more to confirm the gap"
-            );
-            self.seek(&id, offset)?;
+        match self.intake.take(record, &mut self.owned, &mut self.lanes) {
+            Taken::Yes | Taken::Skipped => Ok(()),
+            Taken::LookAgain(id, offset) => {
+                tracing::info!(
+                    consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, expected = offset,
+                    delivered = record.offset(), "the first record lies behind its position; reading once more to confirm the gap"
+                );
+                self.seek(&id, offset)
+            }
+            Taken::Storm(id, storm) => self.quarantine(&id, &storm),
+            Taken::TooLarge(id, bytes) => {
+                let message = self.too_large(&id, record.offset(), bytes);
+                self.stop_partition(&id, StopCode::RecordExceedsMemory, message)
+            }
         }
-        Ok(())
     }
 
     fn seek(&self, id: &TopicPartition, offset: i64) -> Result<(), ExitError> {

@@ -71,8 +71,9 @@ impl<G: Group> Work<'_, G> {
             .map(|id| (self.owned.get(&id).map_or(0, |partition| partition.epoch), id))
             .map(|(e, id)| (id, e))
             .collect();
+        let guard = self.batch_guard(lane);
         let batch = self.lanes.send_off(lane, partitions);
-        let answer = self.task.pool.send(batch, slot);
+        let answer = self.task.pool.send(batch, guard, slot);
         self.answers.push(Box::pin(async move { Answer::Written(lane, answer.await.ok().map(Box::new)) }));
     }
 
@@ -81,7 +82,7 @@ impl<G: Group> Work<'_, G> {
         match answer {
             Answer::Written(lane, reply) => {
                 self.written(lane, reply)?;
-                self.resume_lanes_with_room()
+                self.resume_with_room()
             }
             Answer::Assigned(starts) => self.assigned(starts),
             Answer::Reset(asked, starts) => self.was_reset(&asked, starts),
@@ -90,20 +91,32 @@ impl<G: Group> Work<'_, G> {
     }
 
     fn written(&mut self, lane: usize, reply: Option<Box<WriteReply>>) -> Result<(), ExitError> {
-        let Some(WriteReply { batch, result }) = reply.map(|reply| *reply) else {
+        let Some(WriteReply { batch, result, storm }) = reply.map(|reply| *reply) else {
             tracing::warn!(consumer_id = %self.task.id, "a writer died with a batch; its positions are taken from the store");
             for (id, _) in self.lanes.landed(lane, None) {
                 self.reset(&id, "lost_answer");
             }
             return Ok(());
         };
+        if let Some((slot, storm)) = storm {
+            let advance = &batch.advances()[usize::from(slot)];
+            let stormy = TopicPartition { topic: advance.topic.clone(), partition: advance.partition };
+            for (id, _) in self.lanes.landed(lane, Some(batch)) {
+                self.reset(&id, "storm");
+            }
+            return self.quarantine(&stormy, &storm);
+        }
         match result {
             Ok(receipt) => {
                 self.moved(lane, &batch, receipt.duplicates);
+                let storms = self.judge_stored(&batch);
                 if !batch.dead_letters().is_empty() {
                     self.task.dead_letters.notify_one();
                 }
                 self.lanes.landed(lane, Some(batch));
+                for (id, storm) in storms {
+                    self.quarantine(&id, &storm)?;
+                }
                 Ok(())
             }
             Err(error) if error.class == FailureClass::Fenced => {
@@ -206,7 +219,7 @@ impl<G: Group> Work<'_, G> {
                 continue;
             };
             // The client passes records of a held partition that nobody took.
-            let idle = partition.processing == 0
+            let idle = partition.processing.is_empty()
                 && !partition.revoking
                 && partition.held.is_none()
                 && partition.queued == partition.stored;

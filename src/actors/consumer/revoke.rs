@@ -5,11 +5,13 @@
 //! partitions wait for nothing.
 
 use super::owned::{OwnedPartition, TopicCounters};
+use super::processing::InProcess;
 use super::start::{Start, StartError, Starts, out_of_bounds};
 use super::{Answer, ExitError, Work, failed};
 use crate::domain::failure::StopCode;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
+use crate::domain::storm::StormGuard;
 use crate::kafka::group_client::{Group, GroupClient as _};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use std::sync::Arc;
@@ -87,7 +89,10 @@ impl<G: Group> Work<'_, G> {
         let (mut read, mut stopped) = (Vec::new(), Vec::new());
         for partition in self.owned.iter() {
             if list.iter().any(|(id, _)| *id == partition.id) {
-                let held = !partition.is_read() || self.stopping.is_some() || self.lanes_paused(partition.lane);
+                let held = !partition.is_read()
+                    || partition.waiting
+                    || self.stopping.is_some()
+                    || self.lanes_paused(partition.lane);
                 if held { &mut stopped } else { &mut read }.push(partition.id.clone());
             }
         }
@@ -115,7 +120,10 @@ impl<G: Group> Work<'_, G> {
             held,
             epoch,
             revoking: false,
-            processing: 0,
+            processing: InProcess::default(),
+            waiting: false,
+            taken_guard: StormGuard::new(self.task.storm),
+            stored_guard: StormGuard::new(self.task.storm),
             mapping,
             counters: Arc::new(TopicCounters::of(&self.task.metrics, &self.task.id, &id.topic)),
             taken: 0,
@@ -150,6 +158,7 @@ impl<G: Group> Work<'_, G> {
         if let Some(partition) = self.owned.get(id) {
             partition.stop = Some(stop);
             partition.read = None;
+            partition.processing.clear();
             partition.epoch = epoch;
             let lane = partition.lane;
             // What waits to be written may be records of another topic or log.
@@ -185,8 +194,8 @@ impl<G: Group> Work<'_, G> {
         let Some(partition) = self.owned.get(id) else {
             return false;
         };
-        let (lane, processing) = (partition.lane, partition.processing);
-        processing > 0 || self.lanes.holds(lane, id)
+        let (lane, processing) = (partition.lane, !partition.processing.is_empty());
+        processing || self.lanes.holds(lane, id)
     }
 
     fn finish_revoke(&mut self) -> Result<(), ExitError> {
@@ -235,6 +244,7 @@ impl<G: Group> Work<'_, G> {
             };
             partition.epoch = epoch;
             partition.read = None;
+            partition.processing.clear();
             let lane = partition.lane;
             if !self.resets.contains(&id) {
                 self.task.metrics.position_resets.with_label_values(&[self.task.id.as_str(), cause]).inc();
