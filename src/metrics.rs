@@ -4,10 +4,11 @@
 //! configured names, or partitions that are owned now; what is revoked is taken out again. Nothing here blocks or fails
 //! after [`Metrics::new`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -34,7 +35,7 @@ pub const STATES: [&str; 8] =
     ["starting", "running", "paused", "rebalancing", "backing_off", "draining", "stopped", "failed"];
 
 /// Causes of restarts: the names of the reasons for which a child ends and is started again.
-const CAUSES: [&str; 4] = ["error", "panicked", "stalled", "fenced"];
+const CAUSES: [&str; 5] = ["error", "panicked", "stalled", "fenced", "requested"];
 
 /// The values of the label `kind` of `drover_partition_held`.
 const HOLDS: [&str; 2] = ["paused", "quarantined"];
@@ -77,29 +78,66 @@ pub fn total(counter: &IntCounterVec) -> u64 {
 trait Family: Collector + Clone + 'static {
     const KIND: &'static str;
     fn declare(info: &MetricInfo, buckets: &[f64]) -> Result<Self, prometheus::Error>;
+    /// Removes the series with this value of this label.
+    fn forget(&self, label: &str, value: &str);
+}
+
+fn forget_series<B: MetricVecBuilder>(family: &MetricVec<B>, label: &str, value: &str)
+where
+    MetricVec<B>: Collector,
+{
+    for collected in family.collect() {
+        for metric in collected.get_metric() {
+            let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
+            if labels.get(label) == Some(&value) {
+                // An error says that the series is gone already, which is what is wanted.
+                let _ = family.remove(&labels);
+            }
+        }
+    }
 }
 
 macro_rules! family {
-    ($type:ty, $kind:literal, |$info:ident, $buckets:ident| $make:expr) => {
+    ($type:ty, $kind:literal, |$info:ident, $buckets:ident| $make:expr, |$family:ident, $label:ident, $value:ident| $forget:expr) => {
         impl Family for $type {
             const KIND: &'static str = $kind;
             fn declare($info: &MetricInfo, $buckets: &[f64]) -> Result<Self, prometheus::Error> {
                 $make
             }
+            fn forget(&self, $label: &str, $value: &str) {
+                let $family = self;
+                $forget
+            }
         }
     };
 }
 
-family!(IntCounter, "counter", |info, _buckets| Self::new(info.name, info.help));
-family!(IntGauge, "gauge", |info, _buckets| Self::new(info.name, info.help));
-family!(IntCounterVec, "counter", |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels));
-family!(IntGaugeVec, "gauge", |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels));
-family!(Histogram, "histogram", |info, buckets| {
-    Self::with_opts(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()))
-});
-family!(HistogramVec, "histogram", |info, buckets| {
-    Self::new(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()), info.labels)
-});
+family!(IntCounter, "counter", |info, _buckets| Self::new(info.name, info.help), |_one, _label, _value| {});
+family!(IntGauge, "gauge", |info, _buckets| Self::new(info.name, info.help), |_one, _label, _value| {});
+family!(
+    Histogram,
+    "histogram",
+    |info, buckets| Self::with_opts(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec())),
+    |_one, _label, _value| {}
+);
+family!(
+    IntCounterVec,
+    "counter",
+    |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
+family!(
+    IntGaugeVec,
+    "gauge",
+    |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
+family!(
+    HistogramVec,
+    "histogram",
+    |info, buckets| Self::new(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
 
 /// Declares struct, constructor and listing from one table, so that none of them can forget a metric.
 macro_rules! metrics {
@@ -130,6 +168,10 @@ macro_rules! metrics {
                 let metrics = Self { registry, $($field,)* };
                 metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
                 Ok(metrics)
+            }
+
+            fn forget(&self, label: &str, value: &str) {
+                $(self.$field.forget(label, value);)*
             }
 
             /// Every metric that drover itself declares, for documentation; `process_*` comes from the client library.
@@ -293,6 +335,22 @@ impl Metrics {
         }
         for ((topic, partition), &count) in offsets {
             self.unaccounted_offsets.with_label_values(&[topic, &partition.to_string()]).set(count);
+        }
+    }
+
+    /// Removes every series of consumers and children that are not among these: a child that was taken away for good would
+    /// look like one that stands still.
+    pub fn forget_others(&self, consumers: &[&str], children: &[&str]) {
+        let gone = |family: Vec<MetricFamily>, label: &str, kept: &[&str]| -> BTreeSet<String> {
+            let metrics = family.iter().flat_map(MetricFamily::get_metric);
+            let values = metrics.flat_map(|metric| metric.get_label()).filter(|pair| pair.name() == label);
+            values.map(|pair| pair.value().to_owned()).filter(|value| !kept.contains(&value.as_str())).collect()
+        };
+        for consumer_id in gone(self.consumer_state.collect(), "consumer_id", consumers) {
+            self.forget("consumer_id", &consumer_id);
+        }
+        for child in gone(self.child_restarts.collect(), "child", children) {
+            self.forget("child", &child);
         }
     }
 

@@ -12,6 +12,7 @@ mod readme;
 mod tidy;
 
 mod crash;
+mod drills;
 mod gaps;
 mod group;
 mod holds;

@@ -24,13 +24,13 @@ use self::owned::Owned;
 use self::processing::Processing;
 use self::start::{Start, Starts};
 use super::breaker::Breaker;
-use super::db_writer::{WriteReply, WriterPool, WriterSlot};
 use super::exit::ExitError;
 use super::holds::Holds;
 use super::leases::Place;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
+use super::writer_pool::{WriteReply, WriterPool, WriterSlot};
 use crate::board::Board;
 use crate::domain::event::Mapping;
 use crate::domain::failure::StopCode;
@@ -50,6 +50,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -116,8 +117,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub metrics: Metrics,
     /// Its place among the replicas, where the replica has an id of its own: held before the group is joined.
     pub place: Option<Place>,
-    /// Give up a static place at the stop.
-    pub leave: bool,
+    /// Give up a static place at the stop. It may be decided while the consumer runs, by whoever takes it away for good.
+    pub leave: Arc<AtomicBool>,
 }
 
 impl<G: Group> Task for ConsumerTask<G> {
@@ -134,7 +135,7 @@ impl<G: Group> Task for ConsumerTask<G> {
             gone = async { match &self.place { Some(place) => place.gone().await, None => std::future::pending().await } } => Err(gone),
         };
         let left = worked?;
-        if !consumer.close(self.leave, CLOSE_TIMEOUT).await {
+        if !consumer.close(self.leave.load(Ordering::Acquire), CLOSE_TIMEOUT).await {
             tracing::warn!(consumer_id = %self.id, "closing the consumer goes on in the background");
         }
         match left {

@@ -5,7 +5,7 @@
 use super::owned::TopicCounters;
 use super::start::HINT_PREFIX;
 use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Work, store_failed};
-use crate::actors::db_writer::{WriteReply, WriterSlot};
+use crate::actors::writer_pool::{WriteReply, WriterSlot};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{FailureClass, StopCode};
 use crate::domain::offsets::Passed;

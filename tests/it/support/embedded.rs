@@ -95,7 +95,7 @@ where
     on_system(async move {
         let producer = EventProducer::new(&config.kafka, "test", config.limits.record_bytes).unwrap();
         let store = config.store.clone();
-        let app = App::start(config, Options { processor: Some(processor) }).await.unwrap();
+        let app = App::start(config, Options { processor: Some(processor), ..Options::default() }).await.unwrap();
         let embedded = Embedded { board: app.board(), metrics: app.metrics().clone(), store, producer };
         app.run_until_stopped(work(embedded)).await
     })
