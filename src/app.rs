@@ -5,8 +5,11 @@
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
 mod children;
+mod hold_orders;
+mod operator;
 mod prepare;
 mod receipt;
+mod scale;
 
 pub use prepare::AppError;
 pub use receipt::Receipt;
@@ -19,11 +22,12 @@ use crate::config::{Config, Escalation, EventsConfig, FieldMapping};
 use crate::domain::event::Mapping;
 use crate::domain::restart;
 use crate::domain::status::{ChildKind, ChildStatus, ExitRecord};
-use crate::http::{self, HttpState};
+use crate::http::{self, HttpState, OperatorSlot};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
 use actix_web::dev::ServerHandle;
 use children::Fleet;
+use operator::AppOperator;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -78,8 +82,14 @@ impl App {
         };
         let board = Arc::new(Board::new(identity, chrono::Utc::now().timestamp_millis()));
         // First of all, so that a start that waits can be seen to wait.
+        let orders = OperatorSlot::default();
         let http = if config.http.enabled {
-            let state = HttpState { board: Arc::clone(&board), metrics: metrics.clone(), config: config.http.clone() };
+            let state = HttpState {
+                board: Arc::clone(&board),
+                metrics: metrics.clone(),
+                config: config.http.clone(),
+                operator: orders.clone(),
+            };
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
             actix::spawn(server);
@@ -87,7 +97,7 @@ impl App {
         } else {
             None
         };
-        let prepared = prepare::prepare(&config).await?;
+        let prepared = prepare::prepare(&config, &board.identity().replica_id).await?;
         board.set_cluster_id(prepared.identity.cluster_id.clone());
         board.set_store_ok(true);
         let observer = Observer { metrics: metrics.clone() };
@@ -120,7 +130,7 @@ impl App {
             http: http.as_ref().map(|(_, addr)| format!("http://{addr}/")),
             static_membership: children::is_static(&config),
         };
-        let fleet = Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?;
+        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?);
         // Before anything joins the group: a second process that was started by mistake disturbs nobody and says why it ends.
         fleet.take_places().await?;
         for child in fleet.children() {
@@ -132,6 +142,7 @@ impl App {
                 .map_err(|error| refused(error.to_string()))?
                 .map_err(|error| refused(error.to_string()))?;
         }
+        orders.set(Arc::new(AppOperator::new(supervisor.addr.clone(), fleet, grace)));
         Ok(Self { board, metrics, supervisor, http, grace })
     }
 

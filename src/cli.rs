@@ -12,9 +12,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::units::parse_duration;
 use crate::config::{Override, hide_password};
 
+mod consumers;
 mod overrides;
 mod topics;
 
+pub use consumers::{ConsumersArgs, ConsumersCommand, PartitionFlags, ServerFlags, TargetFlags};
 pub use topics::{TopicsArgs, TopicsCommand};
 
 /// Drives herds of Kafka consumers: supervised, exactly once into PostgreSQL, with every failure in view.
@@ -48,6 +50,8 @@ pub enum Command {
     Produce(ProduceArgs),
     /// List, describe, create and grow topics.
     Topics(TopicsArgs),
+    /// See and drive the consumers of a running drover.
+    Consumers(ConsumersArgs),
     /// Read the records that could not be stored as rows.
     DeadLetters(DeadLettersArgs),
     /// Prove that every offset is accounted for, once; exit 0 only then.

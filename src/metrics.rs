@@ -4,10 +4,11 @@
 //! configured names, or partitions that are owned now; what is revoked is taken out again. Nothing here blocks or fails
 //! after [`Metrics::new`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -34,7 +35,10 @@ pub const STATES: [&str; 8] =
     ["starting", "running", "paused", "rebalancing", "backing_off", "draining", "stopped", "failed"];
 
 /// Causes of restarts: the names of the reasons for which a child ends and is started again.
-const CAUSES: [&str; 4] = ["error", "panicked", "stalled", "fenced"];
+const CAUSES: [&str; 5] = ["error", "panicked", "stalled", "fenced", "requested"];
+
+/// The values of the label `kind` of `drover_partition_held`.
+const HOLDS: [&str; 2] = ["paused", "quarantined"];
 
 /// The values of `stage` and `error_type` that are known before a message fails; the database's are born when they occur.
 const MESSAGE_ERRORS: [(&str, &str); 11] = [
@@ -65,29 +69,66 @@ const BATCH_BYTES: &[f64] =
 trait Family: Collector + Clone + 'static {
     const KIND: &'static str;
     fn declare(info: &MetricInfo, buckets: &[f64]) -> Result<Self, prometheus::Error>;
+    /// Removes the series with this value of this label.
+    fn forget(&self, label: &str, value: &str);
+}
+
+fn forget_series<B: MetricVecBuilder>(family: &MetricVec<B>, label: &str, value: &str)
+where
+    MetricVec<B>: Collector,
+{
+    for collected in family.collect() {
+        for metric in collected.get_metric() {
+            let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
+            if labels.get(label) == Some(&value) {
+                // An error says that the series is gone already, which is what is wanted.
+                let _ = family.remove(&labels);
+            }
+        }
+    }
 }
 
 macro_rules! family {
-    ($type:ty, $kind:literal, |$info:ident, $buckets:ident| $make:expr) => {
+    ($type:ty, $kind:literal, |$info:ident, $buckets:ident| $make:expr, |$family:ident, $label:ident, $value:ident| $forget:expr) => {
         impl Family for $type {
             const KIND: &'static str = $kind;
             fn declare($info: &MetricInfo, $buckets: &[f64]) -> Result<Self, prometheus::Error> {
                 $make
             }
+            fn forget(&self, $label: &str, $value: &str) {
+                let $family = self;
+                $forget
+            }
         }
     };
 }
 
-family!(IntCounter, "counter", |info, _buckets| Self::new(info.name, info.help));
-family!(IntGauge, "gauge", |info, _buckets| Self::new(info.name, info.help));
-family!(IntCounterVec, "counter", |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels));
-family!(IntGaugeVec, "gauge", |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels));
-family!(Histogram, "histogram", |info, buckets| {
-    Self::with_opts(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()))
-});
-family!(HistogramVec, "histogram", |info, buckets| {
-    Self::new(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()), info.labels)
-});
+family!(IntCounter, "counter", |info, _buckets| Self::new(info.name, info.help), |_one, _label, _value| {});
+family!(IntGauge, "gauge", |info, _buckets| Self::new(info.name, info.help), |_one, _label, _value| {});
+family!(
+    Histogram,
+    "histogram",
+    |info, buckets| Self::with_opts(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec())),
+    |_one, _label, _value| {}
+);
+family!(
+    IntCounterVec,
+    "counter",
+    |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
+family!(
+    IntGaugeVec,
+    "gauge",
+    |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
+family!(
+    HistogramVec,
+    "histogram",
+    |info, buckets| Self::new(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
 
 /// Declares struct, constructor and listing from one table, so that none of them can forget a metric.
 macro_rules! metrics {
@@ -118,6 +159,10 @@ macro_rules! metrics {
                 let metrics = Self { registry, $($field,)* };
                 metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
                 Ok(metrics)
+            }
+
+            fn forget(&self, label: &str, value: &str) {
+                $(self.$field.forget(label, value);)*
             }
 
             /// Every metric that drover itself declares, for documentation; `process_*` comes from the client library.
@@ -199,8 +244,14 @@ metrics! {
     memory_limit_bytes: IntGauge = "drover_memory_limit_bytes" [];
     /// 1 for each owned partition that is not read on, with the code of the reason.
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
+    /// 1 for each owned partition that is not read by order; kind is paused or quarantined.
+    partition_held: IntGaugeVec = "drover_partition_held" ["topic", "partition", "kind"];
     /// Times that a consumer paused a partition because what follows could not keep up.
     partition_pauses: IntCounterVec = "drover_partition_pauses_total" ["consumer_id"];
+    /// Orders of operators, by what became of them: ok, refused or failed.
+    commands: IntCounterVec = "drover_commands_total" ["action", "outcome"];
+    /// Orders of operators that the store did not take into its audit log; each is in the process's own log.
+    audit_log_failures: IntCounter = "drover_audit_log_failures_total" [];
     /// HTTP requests, by route pattern and status.
     http_requests: IntCounterVec = "drover_http_requests_total" ["route", "status"];
 }
@@ -248,6 +299,22 @@ impl Metrics {
         self.partition_pauses.with_label_values(&[consumer_id]);
     }
 
+    /// Removes every series of consumers and children that are not among these: a child that was taken away for good would
+    /// look like one that stands still.
+    pub fn forget_others(&self, consumers: &[&str], children: &[&str]) {
+        let gone = |family: Vec<MetricFamily>, label: &str, kept: &[&str]| -> BTreeSet<String> {
+            let metrics = family.iter().flat_map(MetricFamily::get_metric);
+            let values = metrics.flat_map(|metric| metric.get_label()).filter(|pair| pair.name() == label);
+            values.map(|pair| pair.value().to_owned()).filter(|value| !kept.contains(&value.as_str())).collect()
+        };
+        for consumer_id in gone(self.consumer_state.collect(), "consumer_id", consumers) {
+            self.forget("consumer_id", &consumer_id);
+        }
+        for child in gone(self.child_restarts.collect(), "child", children) {
+            self.forget("child", &child);
+        }
+    }
+
     /// Sets the series of this state to 1 and those of the others to 0; `state` is one of [`STATES`].
     pub fn set_consumer_state(&self, consumer_id: &str, state: &str) {
         for name in STATES {
@@ -276,6 +343,19 @@ impl Metrics {
         }
     }
 
+    /// Marks the partition as held by this kind of hold, or as not held.
+    pub fn set_partition_held(&self, topic: &str, partition: i32, kind: Option<&str>) {
+        let partition = partition.to_string();
+        for other in HOLDS {
+            if kind == Some(other) {
+                self.partition_held.with_label_values(&[topic, &partition, other]).set(1);
+            } else {
+                // An error says that the series was never set, which is what is wanted.
+                let _ = self.partition_held.remove_label_values(&[topic, &partition, other]);
+            }
+        }
+    }
+
     /// Removes the gauges of a partition that the consumer does not own any more.
     pub fn clear_partition(&self, consumer_id: &str, topic: &str, partition: i32) {
         let number = partition.to_string();
@@ -284,6 +364,7 @@ impl Metrics {
         let _ = self.consumer_position_offset.remove_label_values(&[consumer_id, topic, &number]);
         let _ = self.partition_end_offset.remove_label_values(&[topic, &number]);
         self.clear_partition_stopped(topic, partition);
+        self.set_partition_held(topic, partition, None);
     }
 }
 

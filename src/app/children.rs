@@ -8,14 +8,16 @@ use crate::actors::breaker::Breaker;
 use crate::actors::child::ChildSpec;
 use crate::actors::consumer::ConsumerTask;
 use crate::actors::consumer::start::Starts;
-use crate::actors::db_writer::{DbWriterTask, WriterPool};
+use crate::actors::db_writer::DbWriterTask;
 use crate::actors::dead_letter::DeadLetterTask;
+use crate::actors::holds::Holds;
 use crate::actors::leases::{Leases, Place};
 use crate::actors::memory::MemoryBudget;
 use crate::actors::metrics::{EndOffsets, MetricsTask};
 use crate::actors::replica::{ProcessFacts, ReplicaTask};
+use crate::actors::writer_pool::WriterPool;
 use crate::board::Board;
-use crate::config::{Config, GroupProtocol, KafkaConfig, RestartConfig};
+use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartConfig};
 use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
@@ -27,8 +29,9 @@ use crate::metrics::Metrics;
 use crate::processor::Processor;
 use crate::store::Store;
 use prepare::Prepared;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// Share of the delay between two probes of the store that is random.
@@ -37,14 +40,15 @@ const PROBE_JITTER: f64 = 0.5;
 /// See the module.
 pub struct Fleet {
     config: Config,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     lookup: Arc<Lookup>,
     starts: Starts,
     leases: Arc<Leases>,
     facts: ProcessFacts,
-    board: Arc<Board>,
-    metrics: Metrics,
+    pub(super) board: Arc<Board>,
+    pub(super) metrics: Metrics,
     breaker: Arc<Breaker>,
+    pub(super) holds: Arc<Holds>,
     pool: WriterPool,
     writers: usize,
     budget: Arc<MemoryBudget>,
@@ -56,6 +60,10 @@ pub struct Fleet {
     mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
     kafka: Arc<KafkaConfig>,
     processor: Option<Arc<dyn Processor>>,
+    /// How many consumers share the memory for what is fetched ahead.
+    sharing: Arc<AtomicUsize>,
+    /// For each consumer that was built: whether it gives up a static place when it stops.
+    leaving: Mutex<HashMap<String, Arc<AtomicBool>>>,
 }
 
 impl Fleet {
@@ -68,7 +76,7 @@ impl Fleet {
         options: Options,
         facts: ProcessFacts,
     ) -> Result<Self, AppError> {
-        let Prepared { store, lookup, identity } = prepared;
+        let Prepared { store, lookup, identity, holds } = prepared;
         // SQLite has one write lock: more writers would only wait for each other.
         let writers = if store.kind() == "sqlite" { 1 } else { config.store.writers };
         let producer = if config.dead_letters.publish { Some(prepare::dead_letter_producer(&config)?) } else { None };
@@ -80,6 +88,7 @@ impl Fleet {
                 store_id: identity.store_id,
             },
             breaker: Arc::new(Breaker::new(Arc::clone(&board), metrics.clone())),
+            holds,
             pool: WriterPool::new(writers),
             writers,
             // Half of the memory is for batches, the other half for what is fetched ahead.
@@ -96,6 +105,8 @@ impl Fleet {
             )),
             facts,
             processor: options.processor,
+            sharing: Arc::new(AtomicUsize::new(config.consumers.ids.len())),
+            leaving: Mutex::default(),
             config,
             store,
             lookup,
@@ -108,7 +119,7 @@ impl Fleet {
     pub fn children(&self) -> Vec<ChildSpec> {
         let mut children = vec![self.replica(), self.metrics()];
         children.extend(self.dead_letter());
-        children.extend((1..=self.writers).map(|number| self.writer(number)));
+        children.extend((1..=self.writers).map(|number| self.writer(&format!("writer-{number}"))));
         children.extend(self.config.consumers.ids.iter().map(|id| self.consumer(id)));
         children
     }
@@ -140,11 +151,39 @@ impl Fleet {
         self.config.replica_id.as_ref().map(|replica_id| Place::new(&self.leases, replica_id, id))
     }
 
+    /// The way to the writers.
+    pub fn pool(&self) -> &WriterPool {
+        &self.pool
+    }
+
+    /// Most writers that this store can use, and why not more.
+    pub fn most_writers(&self) -> (usize, &'static str) {
+        if self.store.kind() == "sqlite" {
+            (1, "SQLite has one write lock, so more would only wait for each other")
+        } else {
+            (MOST_WRITERS, "each is a connection of its own")
+        }
+    }
+
+    /// Consumers that are built from now on share the memory for what is fetched ahead with so many.
+    pub fn share_among(&self, consumers: usize) {
+        self.sharing.store(consumers, Ordering::Release);
+    }
+
+    /// A consumer gives its static place in the group up when it stops, because it does not come back.
+    pub fn leave_for_good(&self, consumer_id: &str) {
+        let gone = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(consumer_id);
+        if let Some(leave) = gone {
+            leave.store(true, Ordering::Release);
+        }
+    }
+
     fn metrics(&self) -> ChildSpec {
         let (store, lookup, pool, budget) =
             (Arc::clone(&self.store), Arc::clone(&self.lookup), self.pool.clone(), Arc::clone(&self.budget));
         let (breaker, ends, board, metrics) =
             (Arc::clone(&self.breaker), Arc::clone(&self.ends), Arc::clone(&self.board), self.metrics.clone());
+        let holds = Arc::clone(&self.holds);
         let publishes = self.config.dead_letters.publish;
         let task = move || MetricsTask {
             store: Arc::clone(&store),
@@ -152,6 +191,7 @@ impl Fleet {
             pool: pool.clone(),
             budget: Arc::clone(&budget),
             breaker: Arc::clone(&breaker),
+            holds: Arc::clone(&holds),
             ends: Arc::clone(&ends),
             board: Arc::clone(&board),
             metrics: metrics.clone(),
@@ -180,8 +220,8 @@ impl Fleet {
         Some(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task))
     }
 
-    /// The writer with this number, from 1.
-    fn writer(&self, number: usize) -> ChildSpec {
+    /// The writer with this id.
+    pub fn writer(&self, id: &str) -> ChildSpec {
         let (store, pool, breaker, metrics) =
             (Arc::clone(&self.store), self.pool.clone(), Arc::clone(&self.breaker), self.metrics.clone());
         let probe = (self.config.store.probe_min, self.config.store.probe_max);
@@ -193,21 +233,18 @@ impl Fleet {
             probe,
             jitter: PROBE_JITTER,
         };
-        let id = format!("writer-{number}");
-        ChildSpec::new(&id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
+        ChildSpec::new(id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
     }
 
     /// The consumer with this id.
-    fn consumer(&self, id: &str) -> ChildSpec {
+    pub fn consumer(&self, id: &str) -> ChildSpec {
         let config = &self.config;
         self.metrics.init_consumer(id, &config.kafka.topics);
+        let leave = Arc::new(AtomicBool::new(config.shutdown.leave));
         let task = ConsumerTask {
             id: id.to_owned(),
             instance_id: instance_id(config, id),
-            group: KafkaGroup {
-                kafka: Arc::clone(&self.kafka),
-                fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
-            },
+            group: KafkaGroup { kafka: Arc::clone(&self.kafka), fetch_bytes: config.limits.record_bytes },
             lanes: config.consumers.lanes,
             batch_rows: config.limits.batch_rows,
             batch_bytes: config.limits.batch_bytes,
@@ -218,15 +255,25 @@ impl Fleet {
             pool: self.pool.clone(),
             budget: Arc::clone(&self.budget),
             breaker: Arc::clone(&self.breaker),
+            holds: Arc::clone(&self.holds),
             dead_letters: Arc::clone(&self.dead_letters),
             processor: self.processor.clone(),
             ends: Arc::clone(&self.ends),
             board: Arc::clone(&self.board),
             metrics: self.metrics.clone(),
             place: self.place(id),
-            leave: config.shutdown.leave,
+            leave: Arc::clone(&leave),
         };
-        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), move || task.clone())
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), leave);
+        // A client keeps what it was made with; each generation takes the share of its time.
+        let (sharing, half, least) = (Arc::clone(&self.sharing), config.limits.memory / 2, config.limits.record_bytes);
+        let built = move || {
+            let share = half / sharing.load(Ordering::Acquire).max(1);
+            let mut task = task.clone();
+            task.group.fetch_bytes = share.max(least);
+            task
+        };
+        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), built)
     }
 }
 

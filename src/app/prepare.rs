@@ -3,6 +3,7 @@
 //!
 //! Waits for what does not answer at most `startup.wait`, with a line every few seconds; what is refused is not waited for.
 
+use crate::actors::holds::Holds;
 use crate::actors::leases::LeaseError;
 use crate::config::Config;
 use crate::domain::failure::FailureClass;
@@ -59,10 +60,12 @@ pub struct Prepared {
     pub store: Arc<dyn Store>,
     pub lookup: Arc<Lookup>,
     pub identity: StoreIdentity,
+    /// Read already, so that nothing is read that is held.
+    pub holds: Arc<Holds>,
 }
 
 /// Prepares store and cluster.
-pub async fn prepare(config: &Config) -> Result<Prepared, AppError> {
+pub async fn prepare(config: &Config, replica_id: &str) -> Result<Prepared, AppError> {
     let wait = config.startup.wait;
     let deadline = Instant::now() + wait;
     let store = store::open(&config.store)?;
@@ -93,7 +96,10 @@ pub async fn prepare(config: &Config) -> Result<Prepared, AppError> {
     let identity =
         until_answered("the store", wait, deadline, waits, || store.claim_identity(&cluster_id, &config.kafka.group))
             .await?;
-    Ok(Prepared { store, lookup, identity })
+    let holds = Arc::new(Holds::new(Arc::clone(&store), replica_id));
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    until_answered("the store", wait, deadline, waits, || holds.refresh(now_ms)).await?;
+    Ok(Prepared { store, lookup, identity, holds })
 }
 
 async fn ask<T: Send + 'static>(

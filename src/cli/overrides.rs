@@ -31,6 +31,8 @@ impl Cli {
                 flags.text("kafka.topics", "--topic", args.topic.as_ref());
             }
             Command::Topics(args) => flags.topics(&args.command),
+            // It speaks to a drover that has its settings already.
+            Command::Consumers(_) => {}
             Command::DeadLetters(args) => match &args.command {
                 DeadLettersCommand::List { store, .. } | DeadLettersCommand::Show { store, .. } => flags.store(store),
             },

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod config;
+pub mod consumers;
 pub mod dead_letters;
 pub mod demo;
 pub mod migrate;
@@ -13,6 +14,7 @@ pub mod topics;
 use crate::actors::leases::LeaseError;
 use crate::app;
 use crate::cli::{Cli, Command};
+use crate::client::ClientError;
 use crate::config::{Config, ConfigError, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
@@ -52,6 +54,9 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let config = without_store()?;
             app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
         }
+        Command::Consumers(args) => {
+            app::on_system(async move { consumers::run(&args.command, &mut out).await.map(|()| true) })
+        }
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
@@ -74,7 +79,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<app::AppError>() {
         Some(app::AppError::Place(LeaseError::Taken { .. })) => LeaseError::EXIT_CODE,
         _ if error.is::<ConfigError>() => ConfigError::EXIT_CODE,
-        _ => 1,
+        _ => error.downcast_ref::<ClientError>().map_or(1, ClientError::exit_code),
     }
 }
 

@@ -23,7 +23,7 @@ pub use error::{ConfigError, Problem, Source};
 pub use file::ConfigFile;
 pub use load::{Inputs, Resolution, Setting, load, resolve};
 pub use raw::{Override, RawValue};
-pub use validate::Needs;
+pub use validate::{MOST_CONSUMERS, MOST_WRITERS, Needs};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -20,7 +20,9 @@ use super::{
 };
 
 /// Most consumers of one process: each has a librdkafka client with threads of its own.
-pub(super) const MOST_CONSUMERS: i64 = 256;
+pub const MOST_CONSUMERS: usize = 256;
+/// Most writers of one process: each is a connection, and PostgreSQL allows a hundred as it comes, for all of its clients.
+pub const MOST_WRITERS: usize = 64;
 
 /// What a command needs beyond what every command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,11 +142,11 @@ fn start_from(word: &str) -> Option<StartFrom> {
 fn consumer_ids(r: &mut Reader<'_>) -> Vec<String> {
     let ids = r.list("consumers.ids");
     if r.entry("consumers.ids").is_some_and(|entry| entry.derived.is_none()) {
-        let named = i64::try_from(ids.len()).is_ok_and(|named| (1..=MOST_CONSUMERS).contains(&named));
+        let named = (1..=MOST_CONSUMERS).contains(&ids.len());
         let what = format!("names {} consumers, and not 1 to {MOST_CONSUMERS}", ids.len());
         r.check(&["consumers.ids"], named, what, "Name at least one; run more processes for very many.");
     }
-    let count: usize = r.whole("consumers.count", 1..=MOST_CONSUMERS);
+    let count: usize = r.whole("consumers.count", 1..=MOST_CONSUMERS as i64);
     let both = ["consumers.ids", "consumers.count"];
     r.check(
         &both,
@@ -202,7 +204,7 @@ fn store(r: &mut Reader<'_>) -> StoreConfig {
     StoreConfig {
         url: r.text("store.url"),
         schema: r.text("store.schema"),
-        writers: r.whole("store.writers", 1..=64),
+        writers: r.whole("store.writers", 1..=MOST_WRITERS as i64),
         migrate: r.flag("store.migrate"),
         transaction_timeout: r.duration("store.transaction_timeout", SOME),
         lock_timeout: r.duration("store.lock_timeout", SOME),

@@ -3,6 +3,7 @@
 //! Pure. As large as the processes, their children and the partitions of the group. What a process of another version
 //! says and this one cannot read is left out, never an error.
 
+use super::hold::Hold;
 use super::rebalance::{Rebalance, ReplicaRebalance, tell_who_took};
 use super::status::{BreakerStatus, ChildState, ChildStatus, ConsumerStatus, PartitionStop};
 use serde::{Deserialize, Serialize};
@@ -124,10 +125,12 @@ pub struct GroupPartition {
     pub lag: Option<i64>,
     /// Why it is not read on.
     pub stopped: Option<PartitionStop>,
+    /// By whose order it is not read.
+    pub held: Option<Hold>,
 }
 
 /// The group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupView {
     /// The consumer group.
     pub group: String,
@@ -169,6 +172,7 @@ pub fn partitions(
             end_offset,
             lag: end_offset.map(|end| (end - next_offset).max(0)),
             stopped: None,
+            held: None,
         };
         all.insert((topic, partition), (unowned, i64::MAX));
     }
@@ -196,6 +200,7 @@ pub fn partitions(
                     end_offset: owned.end_offset,
                     lag: owned.lag,
                     stopped: owned.stopped.clone(),
+                    held: owned.held.clone(),
                 };
                 all.insert(name, (partition, replica.age_ms));
             }
@@ -230,6 +235,7 @@ mod tests {
             end_offset: Some(100),
             lag: Some(90),
             stopped: None,
+            held: None,
         };
         let status = ConsumerStatus {
             id: "consumer-1".into(),

@@ -2,11 +2,13 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod command;
 pub mod decode;
 pub mod event;
 pub mod failure;
 pub mod generator;
 pub mod group;
+pub mod hold;
 pub mod offsets;
 pub mod rebalance;
 pub mod record;

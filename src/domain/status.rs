@@ -2,6 +2,7 @@
 //!
 //! Pure data. A snapshot holds one entry per child and partition, so its size is bounded by the configuration.
 
+use super::hold::Hold;
 use serde::{Deserialize, Serialize};
 
 /// The state of a supervised child.
@@ -171,6 +172,8 @@ pub struct PartitionStatus {
     pub lag: Option<i64>,
     /// Why the partition is not read on.
     pub stopped: Option<PartitionStop>,
+    /// By whose order it is not read.
+    pub held: Option<Hold>,
 }
 
 /// Why a partition is not read on, and since when.

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod audit_log;
 pub mod headers;
+pub mod holds;
 pub mod lease;
 pub mod postgres;
 pub mod replicas;
@@ -236,7 +237,7 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + LeaseStore + ReplicaStore + Send + Sync + 'static {
+pub trait Store: AuditLogStore + holds::HoldStore + LeaseStore + ReplicaStore + Send + Sync + 'static {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

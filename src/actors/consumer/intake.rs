@@ -95,7 +95,7 @@ impl Intake {
             return Taken::Skipped;
         };
         let partition = owned.at(place);
-        let Some(read) = partition.read.as_mut().filter(|_| !partition.revoking) else {
+        let Some(read) = partition.read.as_mut().filter(|_| !partition.revoking && partition.held.is_none()) else {
             return Taken::Skipped;
         };
         partition.taken += 1;

@@ -5,6 +5,7 @@
 //! positions from the store. Nothing here blocks polling: what waits (the store, the cluster, a processor) is a future of
 //! its own. When it fails, the guard closes the client in the background and its successor starts from the store.
 
+mod holds;
 mod intake;
 mod lanes;
 mod owned;
@@ -19,14 +20,16 @@ use self::lanes::{LaneLimits, Lanes};
 use self::owned::Owned;
 use self::start::{Start, Starts};
 use super::breaker::Breaker;
-use super::db_writer::{WriteReply, WriterPool};
 use super::exit::ExitError;
+use super::holds::Holds;
 use super::leases::Place;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
+use super::writer_pool::{WriteReply, WriterPool};
 use crate::board::Board;
 use crate::domain::event::Mapping;
+use crate::domain::hold::Hold;
 use crate::domain::record::RawRecord as _;
 use crate::domain::status::{ChildState, ConsumerStatus};
 use crate::kafka::client::ClientIds;
@@ -41,8 +44,9 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// The actor of a consumer.
@@ -90,6 +94,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub budget: Arc<MemoryBudget>,
     /// The breaker in front of the store.
     pub breaker: Arc<Breaker>,
+    /// What must not be read.
+    pub holds: Arc<Holds>,
     /// Woken when dead letters were stored.
     pub dead_letters: Arc<Notify>,
     /// The optional step between decoding and storing.
@@ -102,8 +108,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub metrics: Metrics,
     /// Its place among the replicas, where the replica has an id of its own: held before the group is joined.
     pub place: Option<Place>,
-    /// Give up a static place at the stop.
-    pub leave: bool,
+    /// Give up a static place at the stop. It may be decided while the consumer runs, by whoever takes it away for good.
+    pub leave: Arc<AtomicBool>,
 }
 
 impl<G: Group> Task for ConsumerTask<G> {
@@ -120,7 +126,7 @@ impl<G: Group> Task for ConsumerTask<G> {
             gone = async { match &self.place { Some(place) => place.gone().await, None => std::future::pending().await } } => Err(gone),
         };
         let left = worked?;
-        if !consumer.close(self.leave, CLOSE_TIMEOUT).await {
+        if !consumer.close(self.leave.load(Ordering::Acquire), CLOSE_TIMEOUT).await {
             tracing::warn!(consumer_id = %self.id, "closing the consumer goes on in the background");
         }
         match left {
@@ -149,6 +155,7 @@ struct Work<'c, G: Group> {
     intake: Intake,
     lanes: Lanes,
     owned: Owned,
+    holds: watch::Receiver<Arc<Vec<Hold>>>,
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     rebalances: VecDeque<RebalanceEvent>,
     /// An assign waits for positions.
@@ -185,6 +192,7 @@ impl<'c, G: Group> Work<'c, G> {
             intake: Intake::new(&task.id, task.record_bytes, task.processor.clone()),
             lanes: Lanes::new(&task.id, task.lanes, limits, Arc::clone(&task.budget)),
             owned: Owned::default(),
+            holds: task.holds.subscribe(),
             answers: FuturesUnordered::new(),
             rebalances: VecDeque::new(),
             assigning: false,
@@ -236,6 +244,7 @@ impl<'c, G: Group> Work<'c, G> {
                 biased;
                 deadline = self.control.drain_requested(), if self.stopping.is_none() => self.stop(deadline),
                 event = self.consumer.rebalance() => self.rebalances.push_back(event),
+                Ok(()) = self.holds.changed() => self.obey_holds()?,
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.answered(answer)?,
                 slot = self.task.pool.slot(), if ready.is_some() => {
                     if let Some(lane) = ready {
@@ -352,7 +361,7 @@ impl<'c, G: Group> Work<'c, G> {
     fn state(&self) -> ChildState {
         if self.assigning || self.revoking.is_some() {
             ChildState::Rebalancing
-        } else if self.task.breaker.is_open() || !self.has_place() {
+        } else if self.task.breaker.is_open() || self.is_held() || !self.has_place() {
             ChildState::Paused
         } else if self.joined {
             ChildState::Running

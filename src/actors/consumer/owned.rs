@@ -4,6 +4,7 @@
 //! runs.
 
 use crate::domain::event::Mapping;
+use crate::domain::hold::Hold;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
 use crate::kafka::rebalance::TopicPartition;
@@ -27,6 +28,8 @@ pub struct OwnedPartition {
     pub lane: usize,
     /// Why it is not read on.
     pub stop: Option<PartitionStop>,
+    /// By whose order it is not read.
+    pub held: Option<Hold>,
     /// Moves with every reset, so that what was begun before is known as stale.
     pub epoch: u64,
     /// It is being given up: nothing new is taken.
@@ -43,6 +46,13 @@ pub struct OwnedPartition {
     pub taken_bytes: u64,
     /// Duplicates skipped since the metrics were fed.
     pub duplicates: u64,
+}
+
+impl OwnedPartition {
+    /// Whether records of it are taken, as far as it depends on the partition itself.
+    pub fn is_read(&self) -> bool {
+        self.stop.is_none() && self.held.is_none()
+    }
 }
 
 /// The counters of a consumer and a topic, looked up once.

@@ -17,7 +17,7 @@ impl<G: Group> Work<'_, G> {
     pub(super) fn is_blocked(&mut self) -> bool {
         let intake_full = !self.intake.has_room();
         let full = self.owned.iter().any(|partition| {
-            partition.stop.is_none()
+            partition.is_read()
                 && !self.lanes_paused(partition.lane)
                 && (intake_full || !self.lanes.has_room(partition.lane))
         });
@@ -72,7 +72,7 @@ impl<G: Group> Work<'_, G> {
 
     /// The partitions of a lane that are read.
     fn readable(&self, lane: usize) -> Vec<TopicPartition> {
-        let read = self.owned.iter().filter(|partition| partition.lane == lane && partition.stop.is_none());
+        let read = self.owned.iter().filter(|partition| partition.lane == lane && partition.is_read());
         read.map(|partition| partition.id.clone()).collect()
     }
 }

@@ -5,7 +5,7 @@
 use super::owned::TopicCounters;
 use super::start::HINT_PREFIX;
 use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Work, store_failed};
-use crate::actors::db_writer::{WriteReply, WriterSlot};
+use crate::actors::writer_pool::{WriteReply, WriterSlot};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{FailureClass, StopCode};
 use crate::domain::status::{ChildState, PartitionStatus};
@@ -203,7 +203,11 @@ impl<G: Group> Work<'_, G> {
             let Some(partition) = self.owned.get(&id) else {
                 continue;
             };
-            let idle = partition.processing == 0 && !partition.revoking && partition.queued == partition.stored;
+            // The client passes records of a held partition that nobody took.
+            let idle = partition.processing == 0
+                && !partition.revoking
+                && partition.held.is_none()
+                && partition.queued == partition.stored;
             let Some(read) = partition.read.as_mut().filter(|read| idle && read.expected() == partition.stored) else {
                 continue;
             };
@@ -280,6 +284,7 @@ impl<G: Group> Work<'_, G> {
                 end_offset,
                 lag,
                 stopped: partition.stop.clone(),
+                held: partition.held.clone(),
             });
         }
         for topic in self.task.mappings.keys() {

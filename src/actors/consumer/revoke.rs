@@ -87,7 +87,7 @@ impl<G: Group> Work<'_, G> {
         let (mut read, mut stopped) = (Vec::new(), Vec::new());
         for partition in self.owned.iter() {
             if list.iter().any(|(id, _)| *id == partition.id) {
-                let held = partition.stop.is_some() || self.stopping.is_some() || self.lanes_paused(partition.lane);
+                let held = !partition.is_read() || self.stopping.is_some() || self.lanes_paused(partition.lane);
                 if held { &mut stopped } else { &mut read }.push(partition.id.clone());
             }
         }
@@ -104,6 +104,7 @@ impl<G: Group> Work<'_, G> {
             None => return tracing::error!(topic = %id.topic, "a topic without a mapping was assigned; it is not read"),
         };
         let epoch = self.next_epoch();
+        let (held, shown) = (self.present_hold(&id), id.clone());
         self.owned.insert(OwnedPartition {
             read: stop.is_none().then(|| ReadPosition::at(next_offset)),
             incarnation,
@@ -111,6 +112,7 @@ impl<G: Group> Work<'_, G> {
             queued: next_offset,
             lane,
             stop,
+            held,
             epoch,
             revoking: false,
             processing: 0,
@@ -121,6 +123,7 @@ impl<G: Group> Work<'_, G> {
             duplicates: 0,
             id,
         });
+        self.show_hold(&shown);
     }
 
     fn next_epoch(&mut self) -> u64 {

@@ -21,6 +21,7 @@ mod audit_log;
 pub mod connect;
 mod dead_letters;
 mod error;
+mod holds;
 mod lease;
 mod migrations;
 mod pool;

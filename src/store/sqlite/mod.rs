@@ -7,6 +7,7 @@ mod audit_log;
 mod connection;
 mod dead_letters;
 mod error;
+mod holds;
 mod lease;
 mod migrations;
 mod range;

@@ -7,6 +7,7 @@ pub mod events;
 pub mod proxy;
 pub mod raw_headers;
 pub mod scene;
+pub mod server;
 pub mod servers;
 pub mod stores;
 pub mod topics;
