@@ -7,6 +7,8 @@ use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use crate::domain::record::HeaderVisitor;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
@@ -48,6 +50,28 @@ pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
     // SAFETY: the text was allocated by librdkafka for us and is not used any more.
     unsafe { sys::rd_kafka_mem_free(client.native_ptr(), id.cast()) };
     !is_empty
+}
+
+/// Commits offsets without waiting; the answer comes to whoever polls the consumer, as `commit_callback` of its context.
+/// rdkafka's own asynchronous commit loses the answer: librdkafka sends it only to a callback that rdkafka does not set.
+///
+/// # Errors
+/// librdkafka refuses to send it.
+pub fn commit<C: ClientContext>(client: &Client<C>, offsets: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+    // SAFETY: client and list live for the whole call, which copies the list; the queue is ours, librdkafka takes a
+    // reference of its own to it, and without a callback the opaque is never read.
+    let code = unsafe {
+        let queue = Owned(sys::rd_kafka_queue_get_consumer(client.native_ptr()), |p| {
+            if !p.is_null() {
+                sys::rd_kafka_queue_destroy(p);
+            }
+        });
+        sys::rd_kafka_commit_queue(client.native_ptr(), offsets.ptr(), queue.0, None, ptr::null_mut())
+    };
+    match code {
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        refused => Err(refused.into()),
+    }
 }
 
 /// The generation of the group that the client is a member of, or its epoch in the consumer protocol; `None` for no
