@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::domain::audit::AuditResult;
+use crate::domain::group::GroupView;
 use crate::domain::hold::HoldKind;
+use crate::domain::rebalance::{Rebalance, RebalanceLog};
 use crate::domain::status::{BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus};
 
 /// Who this process is.
@@ -56,6 +59,9 @@ pub struct Board {
     /// What consumers that were taken away had done.
     retired: RwLock<ConsumerStatus>,
     breaker: RwLock<BreakerStatus>,
+    audit: RwLock<Option<AuditResult>>,
+    rebalances: RwLock<RebalanceLog>,
+    group: RwLock<Option<Arc<GroupView>>>,
     store: AtomicU8,
     draining: AtomicBool,
     started: Instant,
@@ -74,6 +80,9 @@ impl Board {
             consumers: RwLock::default(),
             retired: RwLock::default(),
             breaker: RwLock::default(),
+            audit: RwLock::default(),
+            rebalances: RwLock::default(),
+            group: RwLock::default(),
             store: AtomicU8::new(STORE_UNKNOWN),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -91,6 +100,33 @@ impl Board {
     /// Writes down the cluster id that a broker told.
     pub fn set_cluster_id(&self, cluster_id: String) {
         write(&self.identity).cluster_id = Some(cluster_id);
+    }
+
+    /// Writes down the name that this process got among the replicas of the group.
+    pub fn set_replica_id(&self, replica_id: String) {
+        write(&self.identity).replica_id = replica_id;
+    }
+
+    /// Adds a rebalance and gives back its number.
+    pub fn add_rebalance(&self, rebalance: Rebalance) -> u64 {
+        write(&self.rebalances).push(rebalance)
+    }
+
+    /// The newest rebalances of this process, oldest first.
+    #[must_use]
+    pub fn rebalances(&self, count: usize) -> Vec<Rebalance> {
+        read(&self.rebalances).newest(count)
+    }
+
+    /// Replaces what is known of the whole group.
+    pub fn set_group(&self, group: GroupView) {
+        *write(&self.group) = Some(Arc::new(group));
+    }
+
+    /// The whole group as it was known last; `None` before the first look.
+    #[must_use]
+    pub fn group(&self) -> Option<Arc<GroupView>> {
+        read(&self.group).clone()
     }
 
     /// When the process started, in milliseconds since the epoch.
@@ -176,6 +212,17 @@ impl Board {
         read(&self.breaker).clone()
     }
 
+    /// Replaces the result of the last audit.
+    pub fn set_audit(&self, result: AuditResult) {
+        *write(&self.audit) = Some(result);
+    }
+
+    /// The result of the last audit of the group, once there was one.
+    #[must_use]
+    pub fn audit(&self) -> Option<AuditResult> {
+        read(&self.audit).clone()
+    }
+
     /// Tells whether the store answered the last time it was asked.
     pub fn set_store_ok(&self, ok: bool) {
         self.store.store(if ok { STORE_ANSWERS } else { STORE_SILENT }, Ordering::Relaxed);
@@ -256,6 +303,7 @@ impl Board {
                 }
             }
         }
+        reasons.extend(self.audit().iter().flat_map(AuditResult::findings));
         Readiness { ready: reasons.is_empty(), reasons }
     }
 }

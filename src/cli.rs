@@ -13,10 +13,14 @@ use crate::config::units::parse_duration;
 use crate::config::{Override, hide_password};
 
 mod consumers;
+mod drill;
+mod offsets;
 mod overrides;
 mod topics;
 
 pub use consumers::{ConsumersArgs, ConsumersCommand, PartitionFlags, ServerFlags, TargetFlags};
+pub use drill::DrillArgs;
+pub use offsets::{ChangeFlags, OffsetTarget, OffsetsArgs, OffsetsCommand};
 pub use topics::{TopicsArgs, TopicsCommand};
 
 /// Drives herds of Kafka consumers: supervised, exactly once into PostgreSQL, with every failure in view.
@@ -50,12 +54,16 @@ pub enum Command {
     Produce(ProduceArgs),
     /// List, describe, create and grow topics.
     Topics(TopicsArgs),
+    /// Show, rewind, skip and restart positions.
+    Offsets(OffsetsArgs),
     /// See and drive the consumers of a running drover.
     Consumers(ConsumersArgs),
     /// Read the records that could not be stored as rows.
     DeadLetters(DeadLettersArgs),
     /// Prove that every offset is accounted for, once; exit 0 only then.
     Audit(AuditArgs),
+    /// Make a running instance meet a fault, where that is allowed, and prove that nothing was lost; exit 0 only then.
+    Drill(DrillArgs),
     /// Bring the store's tables up to date.
     Migrate(MigrateArgs),
     /// Show or check the effective configuration.
@@ -293,6 +301,9 @@ pub struct AuditArgs {
     /// Only this topic; repeat it for more. Without it every topic of the store.
     #[arg(long = "topic", value_name = "TOPIC")]
     pub topics: Vec<String>,
+    /// Look at everything again, and not only at what came since the last clean audit.
+    #[arg(long)]
+    pub full: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

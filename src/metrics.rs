@@ -4,7 +4,7 @@
 //! configured names, or partitions that are owned now; what is revoked is taken out again. Nothing here blocks or fails
 //! after [`Metrics::new`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
@@ -58,10 +58,21 @@ const MESSAGE_ERRORS: [(&str, &str); 11] = [
 /// From half a millisecond, a commit on a local disk, to the default deadline of a transaction.
 const TRANSACTION_SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// From an answer that waited for nothing to the longest wait for what is in flight, and an outage beyond.
+const REBALANCE_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const BATCH_ROWS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
 /// 1 KiB to 16 MiB, with the default limit of 2 MiB as a bound of its own.
 const BATCH_BYTES: &[f64] =
     &[1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 2_097_152.0, 4_194_304.0, 16_777_216.0];
+
+/// The sum of a counter over all its labels.
+#[must_use]
+pub fn total(counter: &IntCounterVec) -> u64 {
+    let families = counter.collect();
+    let values = families.iter().flat_map(|family| family.get_metric());
+    // A counter of whole numbers, so nothing is cut off.
+    values.map(|metric| metric.get_counter().get_value() as u64).sum()
+}
 
 /// What the six types of the client library have in common when they are declared.
 trait Family: Collector + Clone + 'static {
@@ -190,6 +201,10 @@ metrics! {
     consumer_assigned_partitions: IntGaugeVec = "drover_consumer_assigned_partitions" ["consumer_id", "topic"];
     /// Rebalances that the consumer took part in; event is assign, revoke, lost or error.
     consumer_rebalances: IntCounterVec = "drover_consumer_rebalances_total" ["consumer_id", "event"];
+    /// Time from the beginning of a rebalance to this consumer's answer; event is assign, revoke or lost.
+    rebalance_duration_seconds: HistogramVec = "drover_rebalance_duration_seconds" ["consumer_id", "event"] in REBALANCE_SECONDS;
+    /// Offsets read and not stored when a partition was to be given up; outcome is drained or given_up.
+    rebalance_offsets: IntCounterVec = "drover_rebalance_offsets_total" ["consumer_id", "outcome"];
     /// Messages taken from Kafka, whatever became of them.
     messages_consumed: IntCounterVec = "drover_messages_consumed_total" ["consumer_id", "topic"];
     /// Bytes of keys and values taken from Kafka.
@@ -210,7 +225,7 @@ metrics! {
     offset_commits: IntCounterVec = "drover_offset_commits_total" ["consumer_id", "outcome"];
     /// Ranges of offsets that Kafka never delivers, written down as confirmed gaps.
     offset_gaps: IntCounterVec = "drover_offset_gaps_total" ["consumer_id", "topic", "reason"];
-    /// Positions read again from the database; cause is fenced, lost_answer or rebuild.
+    /// Positions set again: read from the database (cause fenced, lost_answer, rebuild or storm), or sought again after a seek that failed (seek).
     position_resets: IntCounterVec = "drover_position_resets_total" ["consumer_id", "cause"];
     /// Dead letters sent to their topic; outcome is published, refused or error.
     dead_letters_published: IntCounterVec = "drover_dead_letters_published_total" ["topic", "outcome"];
@@ -240,8 +255,14 @@ metrics! {
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
     /// 1 for each owned partition that is not read by order; kind is paused or quarantined.
     partition_held: IntGaugeVec = "drover_partition_held" ["topic", "partition", "kind"];
+    /// Partitions that the storm guard quarantined; rule is consecutive or ratio.
+    storm_quarantines: IntCounterVec = "drover_storm_quarantines_total" ["consumer_id", "topic", "rule"];
     /// Times that a consumer paused a partition because what follows could not keep up.
     partition_pauses: IntCounterVec = "drover_partition_pauses_total" ["consumer_id"];
+    /// Offsets that the last audit of the group found unaccounted for, and records that Kafka delivers inside gaps: lost.
+    unaccounted_offsets: IntGaugeVec = "drover_unaccounted_offsets" ["topic", "partition"];
+    /// Records that were delivered again and not stored again.
+    duplicates_rejected: IntCounterVec = "drover_duplicates_rejected_total" ["topic"];
     /// Orders of operators, by what became of them: ok, refused or failed.
     commands: IntCounterVec = "drover_commands_total" ["action", "outcome"];
     /// Orders of operators that the store did not take into its audit log; each is in the process's own log.
@@ -264,9 +285,13 @@ impl Metrics {
         for topic in topics {
             self.consumer_assigned_partitions.with_label_values(&[consumer_id, topic]);
             self.messages_consumed.with_label_values(&[consumer_id, topic]);
+            self.duplicates_rejected.with_label_values(&[topic]);
             self.messages_consumed_bytes.with_label_values(&[consumer_id, topic]);
             for outcome in ["stored", "duplicate", "dead_lettered"] {
                 self.messages_processed.with_label_values(&[consumer_id, topic, outcome]);
+            }
+            for rule in ["consecutive", "ratio"] {
+                self.storm_quarantines.with_label_values(&[consumer_id, topic, rule]);
             }
             for (stage, error_type) in MESSAGE_ERRORS {
                 self.message_errors.with_label_values(&[consumer_id, topic, stage, error_type]);
@@ -278,16 +303,39 @@ impl Metrics {
         for event in ["assign", "revoke", "lost", "error"] {
             self.consumer_rebalances.with_label_values(&[consumer_id, event]);
         }
+        for outcome in ["drained", "given_up"] {
+            self.rebalance_offsets.with_label_values(&[consumer_id, outcome]);
+        }
         for stage in ["process", "store"] {
             self.message_retries.with_label_values(&[consumer_id, stage]);
         }
         for outcome in ["ok", "error"] {
             self.offset_commits.with_label_values(&[consumer_id, outcome]);
         }
-        for cause in ["fenced", "lost_answer", "rebuild"] {
+        for cause in ["fenced", "lost_answer", "rebuild", "storm", "seek"] {
             self.position_resets.with_label_values(&[consumer_id, cause]);
         }
         self.partition_pauses.with_label_values(&[consumer_id]);
+    }
+
+    /// Replaces the findings of the audit: partitions that are gone lose their series.
+    pub fn set_unaccounted(&self, offsets: &BTreeMap<(String, i32), i64>) {
+        for family in self.unaccounted_offsets.collect() {
+            for metric in family.get_metric() {
+                let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
+                let there = |(topic, partition): &(String, i32)| {
+                    labels.get("topic") == Some(&topic.as_str())
+                        && labels.get("partition") == Some(&partition.to_string().as_str())
+                };
+                if !offsets.keys().any(there) {
+                    // An error says that the series is gone already, which is what is wanted.
+                    let _ = self.unaccounted_offsets.remove(&labels);
+                }
+            }
+        }
+        for ((topic, partition), &count) in offsets {
+            self.unaccounted_offsets.with_label_values(&[topic, &partition.to_string()]).set(count);
+        }
     }
 
     /// Removes every series of consumers and children that are not among these: a child that was taken away for good would

@@ -10,6 +10,7 @@ use super::lifecycle::{Control, Task, TaskActor};
 use super::writer_pool::{WriteBatch, WriteReply, WriterPool};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{DeadLetterCode, FailureClass, Rejection};
+use crate::domain::storm::{BatchGuard, Storm};
 use crate::metrics::Metrics;
 use crate::store::row::key_and_value;
 use crate::store::{Receipt, Resolution, Store, StoreError, StoreWriter, WriteError};
@@ -36,6 +37,8 @@ pub struct DbWriterTask {
     pub metrics: Metrics,
     /// First and longest delay between probes.
     pub probe: (Duration, Duration),
+    /// Share of a delay that is random, 0 to 1, so that the writers of many replicas do not probe together.
+    pub jitter: f64,
 }
 
 impl Task for DbWriterTask {
@@ -51,10 +54,12 @@ impl Task for DbWriterTask {
                 _ = control.drain_requested() => return Ok(()),
                 job = self.pool.next() => job,
             };
-            let WriteBatch { mut batch, reply, _slot } = job;
-            let result = self.store_batch(&mut *writer, &mut batch, &control).await;
+            let WriteBatch { mut batch, mut guard, reply, _slot } = job;
+            let mut culprit = Culprit::default();
+            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut culprit, &control).await;
+            let Culprit { differs, storm } = culprit;
             // A consumer that is gone takes its positions from the store; nobody waits for this answer.
-            let _ = reply.send(WriteReply { batch, result });
+            let _ = reply.send(WriteReply { batch, result, differs, storm });
         }
     }
 }
@@ -64,6 +69,8 @@ impl DbWriterTask {
         &self,
         writer: &mut dyn StoreWriter,
         batch: &mut Batch,
+        guard: &mut BatchGuard,
+        culprit: &mut Culprit,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
         let mut wait = Wait { delay: self.probe.0, retries: 0 };
@@ -87,7 +94,23 @@ impl DbWriterTask {
                     observe("error");
                     self.count_error(FailureClass::Split);
                     let rejection = Rejection::new(DeadLetterCode::Database(code), message);
+                    culprit.storm = guard.refused(batch, index, &rejection.code);
+                    if culprit.storm.is_some() {
+                        self.breaker.answered();
+                        return Err(StoreError {
+                            class: FailureClass::Split,
+                            code: None,
+                            message: "the database refuses too many rows of a partition".into(),
+                        });
+                    }
                     batch.refuse(index, rejection, key_and_value);
+                }
+                Err(WriteError::Differs { slot, error }) => {
+                    observe("error");
+                    self.count_error(error.class);
+                    self.breaker.answered();
+                    culprit.differs = Some(slot);
+                    return Err(error);
                 }
                 Err(WriteError::Store(error)) => {
                     observe(if error.class == FailureClass::Fenced { "fenced" } else { "error" });
@@ -146,8 +169,7 @@ impl DbWriterTask {
                 delay_ms = delay.as_millis() as u64, error = %error.message, "a batch waits for the store"
             );
             control.progress();
-            // Half of the delay is random, so that the writers of many replicas do not probe together.
-            tokio::time::sleep(delay.mul_f64(rand::random_range(0.5..1.0))).await;
+            tokio::time::sleep(delay.mul_f64(1.0 - self.jitter * rand::random::<f64>())).await;
             control.progress();
             match writer.recover(batch).await {
                 Ok(resolution) => return Ok(resolution),
@@ -171,6 +193,13 @@ impl DbWriterTask {
     fn count_error(&self, class: FailureClass) {
         self.metrics.store_errors.with_label_values(&[class.as_str()]).inc();
     }
+}
+
+/// The partition that keeps its batch from being stored, by its slot, where it is one.
+#[derive(Default)]
+struct Culprit {
+    differs: Option<u16>,
+    storm: Option<(u16, Storm)>,
 }
 
 /// How long a batch waits between its tries.
@@ -205,6 +234,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a missing value is the failure of the test")]
     use super::*;
     use crate::board::{Board, Identity};
+    use crate::domain::storm::StormLimits;
     use crate::store::sqlite::SqliteStore;
     use tokio::sync::oneshot;
 
@@ -220,8 +250,11 @@ mod tests {
             breaker: Arc::new(Breaker::new(board, metrics.clone())),
             metrics,
             probe: (Duration::from_millis(1), Duration::from_millis(1)),
+            jitter: 0.0,
         };
-        let mut answer = pool.send(Batch::new("consumer-1"), pool.slot().await);
+        let limits = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
+        let guard = BatchGuard::new(limits, Vec::new());
+        let mut answer = pool.send(Batch::new("consumer-1"), guard, pool.slot().await);
         let (control, drain) = Control::detached("writer-1");
         drain.send_replace(Some(Instant::now() + Duration::from_secs(30)));
         writer.run(control).await.unwrap();

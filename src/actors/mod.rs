@@ -28,17 +28,21 @@
 //! Records never pass through an actor's mailbox: tasks hand them on through bounded channels. Nobody keeps a child's
 //! address across a restart; only the supervisor holds it, for one generation.
 
+pub mod audit;
 pub mod breaker;
 pub mod child;
 pub mod consumer;
 pub mod db_writer;
 pub mod dead_letter;
+pub mod drills;
 pub mod exit;
 pub mod holds;
+pub mod leases;
 pub mod lifecycle;
 pub mod memory;
 pub mod metrics;
 pub mod panics;
+pub mod replica;
 pub mod shutdown;
 pub mod supervisor;
 mod transitions;

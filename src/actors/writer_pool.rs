@@ -7,6 +7,7 @@
 
 use crate::config::MOST_WRITERS;
 use crate::domain::batch::Batch;
+use crate::domain::storm::{BatchGuard, Storm};
 use crate::store::{Receipt, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ const QUEUE_BATCHES: usize = MOST_WRITERS;
 /// A batch on its way to a writer.
 pub struct WriteBatch {
     pub(super) batch: Batch,
+    pub(super) guard: BatchGuard,
     pub(super) reply: oneshot::Sender<WriteReply>,
     pub(super) _slot: WriterSlot,
 }
@@ -28,6 +30,10 @@ pub struct WriteReply {
     pub batch: Batch,
     /// What became of it.
     pub result: Result<Receipt, StoreError>,
+    /// Slot of the partition whose stored row differs, where that is what happened and the store told it.
+    pub differs: Option<u16>,
+    /// The slot of a partition of which the database refuses too many rows, and what was counted: then nothing was stored.
+    pub storm: Option<(u16, Storm)>,
 }
 
 /// The right to send one batch.
@@ -96,9 +102,9 @@ impl WriterPool {
     }
 
     /// Sends a batch. The receiver fails when the writer died with the batch in its hand: its outcome is then unknown.
-    pub fn send(&self, batch: Batch, slot: WriterSlot) -> oneshot::Receiver<WriteReply> {
+    pub fn send(&self, batch: Batch, guard: BatchGuard, slot: WriterSlot) -> oneshot::Receiver<WriteReply> {
         let (reply, answer) = oneshot::channel();
-        if self.queue.try_send(WriteBatch { batch, reply, _slot: slot }).is_err() {
+        if self.queue.try_send(WriteBatch { batch, guard, reply, _slot: slot }).is_err() {
             // Never more slots than places: only a closed queue refuses, and it lives as long as the pool.
             tracing::error!("the queue of the writers refused a batch against a free slot");
         }

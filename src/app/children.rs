@@ -4,22 +4,29 @@
 //! Nothing here waits; only the producer of dead letters can fail, at the start.
 
 use super::{AppError, Options, mappings, prepare};
+use crate::actors::audit::{AuditKafka, AuditTask};
 use crate::actors::breaker::Breaker;
 use crate::actors::child::ChildSpec;
 use crate::actors::consumer::ConsumerTask;
 use crate::actors::consumer::start::Starts;
 use crate::actors::db_writer::DbWriterTask;
 use crate::actors::dead_letter::DeadLetterTask;
+use crate::actors::drills::obey::Obedient;
 use crate::actors::holds::Holds;
+use crate::actors::leases::{Leases, Place};
 use crate::actors::memory::MemoryBudget;
 use crate::actors::metrics::{EndOffsets, MetricsTask};
+use crate::actors::replica::{ProcessFacts, ReplicaTask};
 use crate::actors::writer_pool::WriterPool;
 use crate::board::Board;
-use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartConfig};
+use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartConfig, StormConfig};
 use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::status::ChildKind;
+use crate::domain::storm::StormLimits;
+use crate::kafka::faulty::{ClientFaults, FaultyGroup, FaultyQuestions};
+use crate::kafka::group_client::{Group, KafkaGroup, Questions};
 use crate::kafka::lookup::Lookup;
 use crate::kafka::producer::EventProducer;
 use crate::metrics::Metrics;
@@ -31,6 +38,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
+/// Share of the delay between two probes of the store that is random.
+const PROBE_JITTER: f64 = 0.5;
+
 /// See the module.
 pub struct Fleet {
     config: Config,
@@ -39,6 +49,8 @@ pub struct Fleet {
     starts: Starts,
     pub(super) board: Arc<Board>,
     pub(super) metrics: Metrics,
+    leases: Arc<Leases>,
+    facts: ProcessFacts,
     breaker: Arc<Breaker>,
     pub(super) holds: Arc<Holds>,
     pool: WriterPool,
@@ -52,6 +64,8 @@ pub struct Fleet {
     mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
     kafka: Arc<KafkaConfig>,
     processor: Option<Arc<dyn Processor>>,
+    /// There where drills are allowed.
+    client_faults: Option<Arc<ClientFaults>>,
     /// How many consumers share the memory for what is fetched ahead.
     sharing: Arc<AtomicUsize>,
     /// For each consumer that was built: whether it gives up a static place when it stops.
@@ -66,14 +80,24 @@ impl Fleet {
         board: Arc<Board>,
         metrics: Metrics,
         options: Options,
+        facts: ProcessFacts,
     ) -> Result<Self, AppError> {
-        let Prepared { store, lookup, identity, holds } = prepared;
+        let Prepared { store, lookup, identity, holds, faults } = prepared;
+        let client_faults = faults.map(|faults| faults.clients);
+        let asked: Arc<dyn Questions> = match &client_faults {
+            Some(faults) => Arc::new(FaultyQuestions { inner: lookup.clone(), faults: Arc::clone(faults) }),
+            None => lookup.clone(),
+        };
+        let processor: Option<Arc<dyn Processor>> = match config.drills.enabled {
+            true => Some(Arc::new(Obedient::new(options.processor))),
+            false => options.processor,
+        };
         // SQLite has one write lock: more writers would only wait for each other.
         let writers = if store.kind() == "sqlite" { 1 } else { config.store.writers };
         let producer = if config.dead_letters.publish { Some(prepare::dead_letter_producer(&config)?) } else { None };
         Ok(Self {
             starts: Starts {
-                lookup: Arc::clone(&lookup),
+                lookup: asked,
                 store: Arc::clone(&store),
                 start_from: config.kafka.start_from,
                 store_id: identity.store_id,
@@ -89,9 +113,16 @@ impl Fleet {
             producer,
             mappings: Arc::new(mappings(&config)),
             kafka: Arc::new(config.kafka.clone()),
-            processor: options.processor,
+            processor,
+            client_faults,
             sharing: Arc::new(AtomicUsize::new(config.consumers.ids.len())),
             leaving: Mutex::default(),
+            leases: Arc::new(Leases::new(
+                Arc::clone(&store),
+                &config.kafka.group,
+                &format!("pid {} on {}", std::process::id(), facts.host),
+            )),
+            facts,
             config,
             store,
             lookup,
@@ -102,8 +133,9 @@ impl Fleet {
 
     /// All children of the configuration in the order of their start: who is needed comes before who needs it.
     pub fn children(&self) -> Vec<ChildSpec> {
-        let mut children = vec![self.metrics()];
+        let mut children = vec![self.replica(), self.metrics()];
         children.extend(self.dead_letter());
+        children.extend(self.audit());
         children.extend((1..=self.writers).map(|number| self.writer(&format!("writer-{number}"))));
         children.extend(self.config.consumers.ids.iter().map(|id| self.consumer(id)));
         children
@@ -134,6 +166,33 @@ impl Fleet {
         if let Some(leave) = gone {
             leave.store(true, Ordering::Release);
         }
+    }
+
+    /// Takes the places of all consumers, waiting a while for a process that is about to leave them.
+    pub async fn take_places(&self) -> Result<(), AppError> {
+        let places = self.config.consumers.ids.iter().filter_map(|id| self.place(id));
+        for taken in futures::future::join_all(places.map(|place| async move { place.take().await })).await {
+            taken?;
+        }
+        Ok(())
+    }
+
+    fn replica(&self) -> ChildSpec {
+        let (store, lookup, leases) = (Arc::clone(&self.store), Arc::clone(&self.lookup), Arc::clone(&self.leases));
+        let (board, facts) = (Arc::clone(&self.board), self.facts.clone());
+        let task = move || ReplicaTask {
+            store: Arc::clone(&store),
+            lookup: Arc::clone(&lookup),
+            leases: Arc::clone(&leases),
+            board: Arc::clone(&board),
+            facts: facts.clone(),
+        };
+        ChildSpec::new("replica", ChildKind::Replica, policy(&self.config.supervision.replica), task)
+    }
+
+    /// The place of a consumer, where the replica has an id of its own: without one no two processes have the same.
+    pub fn place(&self, id: &str) -> Option<Place> {
+        self.config.replica_id.as_ref().map(|replica_id| Place::new(&self.leases, replica_id, id))
     }
 
     fn metrics(&self) -> ChildSpec {
@@ -178,6 +237,23 @@ impl Fleet {
         Some(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task))
     }
 
+    /// None when the audit is only made by command. It restarts like the metrics actor: both only look.
+    fn audit(&self) -> Option<ChildSpec> {
+        let interval = self.config.audit.interval;
+        let kafka = AuditKafka { config: Arc::clone(&self.kafka), lookup: Arc::clone(&self.lookup) };
+        let (store, board, metrics) = (Arc::clone(&self.store), Arc::clone(&self.board), self.metrics.clone());
+        let task = move || AuditTask {
+            store: Arc::clone(&store),
+            kafka: kafka.clone(),
+            interval,
+            replica_id: board.identity().replica_id,
+            board: Arc::clone(&board),
+            metrics: metrics.clone(),
+        };
+        let policy = policy(&self.config.supervision.metrics);
+        (!interval.is_zero()).then(|| ChildSpec::new("audit", ChildKind::Audit, policy, task))
+    }
+
     /// The writer with this id.
     pub fn writer(&self, id: &str) -> ChildSpec {
         let (store, pool, breaker, metrics) =
@@ -189,25 +265,38 @@ impl Fleet {
             breaker: Arc::clone(&breaker),
             metrics: metrics.clone(),
             probe,
+            jitter: PROBE_JITTER,
         };
         ChildSpec::new(id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
     }
 
     /// The consumer with this id.
     pub fn consumer(&self, id: &str) -> ChildSpec {
+        let kafka = Arc::clone(&self.kafka);
+        let group = move |fetch_bytes| KafkaGroup { kafka: Arc::clone(&kafka), fetch_bytes };
+        match self.client_faults.clone() {
+            Some(faults) => {
+                self.consumer_of(id, move |bytes| FaultyGroup { inner: group(bytes), faults: Arc::clone(&faults) })
+            }
+            None => self.consumer_of(id, group),
+        }
+    }
+
+    /// `group` gives the group for a client that fetches at most so many bytes at once.
+    fn consumer_of<G: Group>(&self, id: &str, group: impl Fn(usize) -> G + Send + Sync + 'static) -> ChildSpec {
         let config = &self.config;
         self.metrics.init_consumer(id, &config.kafka.topics);
         let leave = Arc::new(AtomicBool::new(config.shutdown.leave));
         let task = ConsumerTask {
             id: id.to_owned(),
             instance_id: instance_id(config, id),
-            kafka: Arc::clone(&self.kafka),
-            fetch_bytes: config.limits.record_bytes,
+            group: group(config.limits.record_bytes),
             lanes: config.consumers.lanes,
             batch_rows: config.limits.batch_rows,
             batch_bytes: config.limits.batch_bytes,
             min_batch_age: config.consumers.min_batch_age,
             record_bytes: config.limits.record_bytes,
+            storm: storm_limits(&config.storm),
             mappings: Arc::clone(&self.mappings),
             starts: self.starts.clone(),
             pool: self.pool.clone(),
@@ -219,6 +308,7 @@ impl Fleet {
             ends: Arc::clone(&self.ends),
             board: Arc::clone(&self.board),
             metrics: self.metrics.clone(),
+            place: self.place(id),
             leave: Arc::clone(&leave),
         };
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), leave);
@@ -226,17 +316,27 @@ impl Fleet {
         let (sharing, half, least) = (Arc::clone(&self.sharing), config.limits.memory / 2, config.limits.record_bytes);
         let built = move || {
             let share = half / sharing.load(Ordering::Acquire).max(1);
-            ConsumerTask { fetch_bytes: share.max(least), ..task.clone() }
+            ConsumerTask { group: group(share.max(least)), ..task.clone() }
         };
         ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), built)
     }
+}
+
+fn storm_limits(config: &StormConfig) -> StormLimits {
+    let StormConfig { consecutive, ratio, window, release_after } = *config;
+    StormLimits { consecutive, ratio, window, release_after }
 }
 
 /// `group.instance.id` of a consumer, where membership is static: in the classic protocol, when the replica has an id. With
 /// KIP-848 a static member that was killed is kept out with a fatal error until its session ends.
 fn instance_id(config: &Config, consumer_id: &str) -> Option<String> {
     let replica_id = config.replica_id.as_ref()?;
-    (config.kafka.protocol == GroupProtocol::Classic).then(|| format!("{replica_id}-{consumer_id}"))
+    is_static(config).then(|| format!("{replica_id}-{consumer_id}"))
+}
+
+/// Whether consumers keep their places in the group over a restart.
+pub fn is_static(config: &Config) -> bool {
+    config.replica_id.is_some() && config.kafka.protocol == GroupProtocol::Classic
 }
 
 fn policy(config: &RestartConfig) -> RestartPolicy {

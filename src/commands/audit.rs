@@ -1,18 +1,23 @@
 //! `drover audit`: proves that every offset is accounted for, once, and says which ones are not.
 //!
-//! Gives back whether everything tiles; the exit code is 0 only then. Runs beside the consumers.
+//! Gives back whether everything tiles; the exit code is 0 only then. Runs beside the consumers, changes nothing but the
+//! marks from which the next audit goes on, and repairs nothing.
 
+use super::actor::actor;
 use super::table::{print_table, printable};
+use crate::actors::audit::{AuditKafka, audit_now, result_of};
 use crate::cli::AuditArgs;
 use crate::config::KafkaConfig;
-use crate::kafka::gap_check::{GapCheck, check_gaps};
+use crate::domain::audit::GapReason;
+use crate::kafka::lookup::Lookup;
 use crate::store::Store;
-use crate::store::audit::{AuditProgress, AuditReport, PartitionAudit, audit};
+use crate::store::audit::{AuditProgress, AuditReport, AuditScope, PartitionAudit};
 use std::io::Write;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// Longest wait for one answer of Kafka while gaps are read again.
-const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for one answer of Kafka.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the command, writes the report to `out` and gives back whether everything tiles.
 ///
@@ -21,54 +26,85 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn run(
     args: &AuditArgs,
     kafka: &KafkaConfig,
-    store: &dyn Store,
+    store: &Arc<dyn Store>,
     out: &mut (dyn Write + Send),
     progress: &mut (dyn FnMut(AuditProgress) + Send),
 ) -> anyhow::Result<bool> {
-    let report = audit(store, &args.topics, progress).await?;
-    let gaps = read_gaps_again(&report, kafka).await;
-    let lost: u64 = gaps.iter().flatten().map(|(_, check)| check.lost).sum();
+    let began = Instant::now();
+    store.check_schema().await?;
+    let kafka = AuditKafka { config: Arc::new(kafka.clone()), lookup: Arc::new(Lookup::new(kafka, ASK_TIMEOUT)?) };
+    let scope = AuditScope { topics: args.topics.clone(), full: args.full, gentle: false };
+    let report = audit_now(store, &kafka, &scope, progress).await?;
+    let finished_at_ms = chrono::Utc::now().timestamp_millis();
+    let result = result_of(&report, &actor(), finished_at_ms, began.elapsed());
+    if scope.topics.is_empty()
+        && let Err(error) = store.set_audit_result(&result).await
+    {
+        // Beside the process that owns a SQLite file nothing can be written.
+        tracing::debug!(error = %error, "the result of the audit was not written down");
+    }
     if args.json {
         let mut whole = serde_json::to_value(&report)?;
-        whole["clean"] = (report.clean && lost == 0).into();
-        whole["gaps_read_again"] = match &gaps {
-            Ok(checks) => checks.iter().map(|(partition, check)| gap_json(partition, check)).collect(),
-            Err(why) => serde_json::json!({ "error": why }),
-        };
+        whole["finished_at_ms"] = finished_at_ms.into();
+        whole["took_ms"] = result.took_ms.into();
+        whole["unaccounted"] = result.unaccounted.into();
+        whole["overlapping"] = result.overlapping.into();
         serde_json::to_writer_pretty(&mut *out, &whole)?;
         writeln!(out)?;
     } else {
         print(&report, out)?;
-        print_gaps(&gaps, out)?;
     }
-    Ok(report.clean && lost == 0)
+    // Dropping its client blocks for a moment.
+    drop(tokio::task::spawn_blocking(move || drop(kafka)));
+    Ok(report.clean)
 }
 
-type GapChecks<'r> = Result<Vec<(&'r PartitionAudit, GapCheck)>, String>;
-
-/// A gap is the one thing that the store cannot prove by itself: while Kafka has its offsets, it is read again.
-async fn read_gaps_again<'r>(report: &'r AuditReport, kafka: &KafkaConfig) -> GapChecks<'r> {
-    let mut checks = Vec::new();
-    for partition in report.partitions.iter().filter(|partition| !partition.gaps.is_empty()) {
-        let (kafka, topic, number, gaps) =
-            (kafka.clone(), partition.topic.clone(), partition.partition, partition.gaps.clone());
-        let check = tokio::task::spawn_blocking(move || check_gaps(&kafka, &topic, number, &gaps, KAFKA_TIMEOUT)).await;
-        checks.push((partition, check.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?));
+fn print(report: &AuditReport, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
+    let header =
+        ["TOPIC", "PARTITION", "FROM", "TO", "ROWS", "DEAD LETTERS", "GAPS", "UNACCOUNTED", "OVERLAPPING", "AHEAD"];
+    let rows = report.partitions.iter().map(|p| {
+        let numbers = [
+            i64::from(p.partition),
+            p.from,
+            p.next_offset,
+            p.rows,
+            p.dead_letters,
+            p.gap_offsets,
+            p.unaccounted_offsets,
+            p.overlapping,
+            p.stored_ahead,
+        ];
+        let topic = printable(&p.topic);
+        let topic = if p.past { format!("{topic} (incarnation {})", p.incarnation) } else { topic };
+        std::iter::once(topic).chain(numbers.iter().map(ToString::to_string)).collect()
+    });
+    print_table(&header, rows.collect(), out)?;
+    for partition in &report.partitions {
+        print_partition(partition, out)?;
     }
-    Ok(checks)
+    if report.partitions.iter().any(|p| p.stored_ahead > 0) {
+        writeln!(out, "AHEAD: stored at or above the position, as after a rewind; it is read past them again")?;
+    }
+    if !report.full && report.partitions.iter().any(|p| p.from > p.first_offset) {
+        writeln!(out, "what lies before FROM was found clean by an earlier audit; --full looks at it again")?;
+    }
+    match report.clean {
+        true => writeln!(out, "clean: each of {} offsets is accounted for, once", report.offsets),
+        false => writeln!(out, "NOT CLEAN: offsets are unaccounted for, or accounted for more than once"),
+    }
 }
 
-fn gap_json(partition: &PartitionAudit, check: &GapCheck) -> serde_json::Value {
-    serde_json::json!({ "topic": partition.topic, "partition": partition.partition, "check": check })
-}
-
-fn print_gaps(gaps: &GapChecks<'_>, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
-    let checks = match gaps {
-        Ok(checks) => checks,
-        Err(why) => return writeln!(out, "gaps were not read again from Kafka: {why}"),
-    };
-    for (partition, check) in checks {
-        let place = format!("{} [{}]", printable(&partition.topic), partition.partition);
+fn print_partition(partition: &PartitionAudit, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
+    let place = format!("{} [{}]", printable(&partition.topic), partition.partition);
+    if partition.gap_offsets > 0 {
+        let reasons: Vec<String> = partition
+            .gap_offsets_by_reason
+            .iter()
+            .map(|(reason, offsets)| format!("{offsets} {}", meaning(*reason)))
+            .collect();
+        writeln!(out, "{place}: offsets in gaps: {}", reasons.join(", "))?;
+    }
+    if let Some(check) = &partition.gaps_read_again {
         writeln!(
             out,
             "{place}: {} gaps read again and confirmed, {} expired in Kafka",
@@ -84,49 +120,24 @@ fn print_gaps(gaps: &GapChecks<'_>, out: &mut (dyn Write + Send)) -> std::io::Re
             )?;
         }
     }
+    if let Some(why) = &partition.gaps_not_read {
+        writeln!(out, "{place}: gaps were not read again from Kafka: {why}")?;
+    }
+    if partition.unaccounted_offsets > 0 {
+        let ranges: Vec<String> =
+            partition.unaccounted.iter().map(|range| format!("{} to {}", range.first, range.next - 1)).collect();
+        let offsets = partition.unaccounted_offsets;
+        writeln!(out, "{place}: nothing accounts for {offsets} offsets: {}", ranges.join(", "))?;
+    }
     Ok(())
 }
 
-fn print(report: &AuditReport, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
-    let header =
-        ["TOPIC", "PARTITION", "FROM", "TO", "ROWS", "DEAD LETTERS", "GAPS", "UNACCOUNTED", "OVERLAPPING", "AHEAD"];
-    let rows = report.partitions.iter().map(|p| {
-        let numbers = [
-            i64::from(p.partition),
-            p.first_offset,
-            p.next_offset,
-            p.rows,
-            p.dead_letters,
-            p.gap_offsets,
-            p.unaccounted_offsets,
-            p.overlapping,
-            p.stored_ahead,
-        ];
-        std::iter::once(printable(&p.topic)).chain(numbers.iter().map(ToString::to_string)).collect()
-    });
-    print_table(&header, rows.collect(), out)?;
-    for partition in report.partitions.iter().filter(|p| p.unaccounted_offsets > 0) {
-        print_unaccounted(partition, out)?;
+fn meaning(reason: GapReason) -> &'static str {
+    match reason {
+        GapReason::Jump => "never delivered (markers, aborted records, compaction)",
+        GapReason::Tail => "never delivered at the end of the log",
+        GapReason::Skipped => "given up by an operator (a known loss)",
+        GapReason::Expired => "removed by retention before they were read (a known loss)",
+        GapReason::Other => "for a reason that this version does not know",
     }
-    if report.partitions.iter().any(|p| p.stored_ahead > 0) {
-        writeln!(out, "AHEAD: stored at or above the position, as after a rewind; it is read past them again")?;
-    }
-    let offsets: i64 = report.partitions.iter().map(|p| p.next_offset - p.first_offset).sum();
-    match report.clean {
-        true => writeln!(out, "clean: each of {offsets} offsets is accounted for, once"),
-        false => writeln!(out, "NOT CLEAN: offsets are unaccounted for, or accounted for more than once"),
-    }
-}
-
-fn print_unaccounted(partition: &PartitionAudit, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
-    let ranges: Vec<String> =
-        partition.unaccounted.iter().map(|range| format!("{} to {}", range.first, range.next - 1)).collect();
-    writeln!(
-        out,
-        "{} [{}]: nothing accounts for {} offsets: {}",
-        printable(&partition.topic),
-        partition.partition,
-        partition.unaccounted_offsets,
-        ranges.join(", ")
-    )
 }

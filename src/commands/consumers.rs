@@ -2,8 +2,10 @@
 //!
 //! Prints what the server says. Fails as the client does, with its exit codes.
 
+mod all;
 mod list;
 
+use super::actor::actor;
 use crate::cli::{ConsumersCommand, ServerFlags, TargetFlags};
 use crate::client::{Client, ClientError};
 use serde_json::{Map, Value, json};
@@ -15,7 +17,8 @@ use std::io::Write;
 /// No answer, or the server refuses.
 pub async fn run(command: &ConsumersCommand, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let said = match command {
-        ConsumersCommand::List { json, server } => return list::run(&connect(server)?, *json, out).await,
+        ConsumersCommand::List { all: true, json, server } => return all::run(&connect(server)?, *json, out).await,
+        ConsumersCommand::List { all: false, json, server } => return list::run(&connect(server)?, *json, out).await,
         ConsumersCommand::Pause { target, reason, server } => {
             hold(target, "pause", json!({ "reason": reason }), server).await?
         }
@@ -55,13 +58,6 @@ pub fn connect(server: &ServerFlags) -> Result<Client, ClientError> {
         None => std::env::var("DROVER_HTTP_TOKEN").ok(),
     };
     Client::new(&server.url, token.as_deref().filter(|token| !token.is_empty()), &actor())
-}
-
-/// `user@host` of whoever runs this, as far as the environment tells.
-fn actor() -> String {
-    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    let host = hostname::get().ok().and_then(|host| host.into_string().ok());
-    format!("{}@{}", user.as_deref().unwrap_or("unknown"), host.as_deref().unwrap_or("localhost"))
 }
 
 async fn hold(target: &TargetFlags, order: &str, mut body: Value, server: &ServerFlags) -> Result<Value, ClientError> {

@@ -1,19 +1,24 @@
 //! One file per command. All printing to standard output happens here; logs go to standard error.
 
+pub mod actor;
 pub mod audit;
 pub mod config;
 pub mod consumers;
 pub mod dead_letters;
 pub mod demo;
+pub mod drill;
 pub mod migrate;
+pub mod offsets;
 pub mod produce;
 pub mod run;
 pub mod table;
 pub mod topics;
 
+use crate::actors::leases::LeaseError;
 use crate::app;
 use crate::cli::{Cli, Command};
-use crate::config::{Config, Inputs, LogConfig, Needs, load};
+use crate::client::ClientError;
+use crate::config::{Config, ConfigError, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
 use anyhow::Context as _;
@@ -58,16 +63,32 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
-            app::on_system(async move { audit::run(args, &config.kafka, &*store, &mut out, &mut |_| {}).await })
+            app::on_system(async move { audit::run(args, &config.kafka, &store, &mut out, &mut |_| {}).await })
+        }
+        Command::Offsets(args) => {
+            let config = with_store()?;
+            let store = store::open(&config.store)?;
+            app::on_system(async move { offsets::run(&args.command, &config.kafka, &store, &mut out).await })
         }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
         }
+        Command::Drill(args) => app::on_system(async move { drill::run(args, &mut out).await }),
         Command::Migrate(args) => {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
         }
+    }
+}
+
+/// The exit code of an error.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<app::AppError>() {
+        Some(app::AppError::Place(LeaseError::Taken { .. })) => LeaseError::EXIT_CODE,
+        _ if error.is::<ConfigError>() => ConfigError::EXIT_CODE,
+        _ => error.downcast_ref::<ClientError>().map_or(1, ClientError::exit_code),
     }
 }
 

@@ -12,12 +12,12 @@ use super::error::ConfigError;
 use super::forbidden::Client;
 use super::raw::{Layers, properties};
 use super::reader::Reader;
-use super::rules;
 use super::{
-    Config, ConsumersConfig, DeadLettersConfig, Escalation, EventsConfig, FieldMapping, GroupProtocol, HttpConfig,
-    KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig, StartFrom, StartupConfig,
-    StoreConfig, SupervisionConfig,
+    AuditConfig, Config, ConsumersConfig, DeadLettersConfig, DrillsConfig, Escalation, EventsConfig, FieldMapping,
+    GroupProtocol, HttpConfig, KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig,
+    StartFrom, StartupConfig, StoreConfig, SupervisionConfig,
 };
+use super::{guards, rules};
 
 /// Most consumers of one process: each has a librdkafka client with threads of its own.
 pub const MOST_CONSUMERS: usize = 256;
@@ -57,23 +57,28 @@ pub(super) fn validate(layers: &Layers, needs: Needs) -> Result<Config, ConfigEr
             topic: r.text("dead_letters.topic"),
             create_topic: r.flag("dead_letters.create_topic"),
         },
+        audit: AuditConfig { interval: r.duration("audit.interval", ANY) },
         limits: LimitsConfig {
             memory: r.size("limits.memory", 16_000_000..=1 << 40),
             record_bytes: r.size("limits.record_bytes", 1 << 10..=1 << 30),
             batch_rows: r.whole("limits.batch_rows", 1..=1_000_000),
             batch_bytes: r.size("limits.batch_bytes", 1 << 10..=1 << 30),
         },
+        storm: guards::storm(r),
+        watchdog: guards::watchdog(r),
         supervision: SupervisionConfig {
             consumer: restart(r, "consumer"),
             db_writer: restart(r, "db_writer"),
             dead_letter: restart(r, "dead_letter"),
             metrics: restart(r, "metrics"),
+            replica: restart(r, "replica"),
             escalation: r.choice("supervision.escalation", |word| match word {
                 "keep_others" => Some(Escalation::KeepOthers),
                 "exit" => Some(Escalation::Exit),
                 _ => None,
             }),
         },
+        drills: DrillsConfig { enabled: r.flag("drills.enabled") },
         http: HttpConfig { enabled: r.flag("http.enabled"), addr: http_addr(r), token: r.optional_text("http.token") },
         startup: StartupConfig { wait: r.duration("startup.wait", ANY) },
         shutdown: ShutdownConfig { grace: r.duration("shutdown.grace", ANY), leave: r.flag("shutdown.leave") },

@@ -1,14 +1,20 @@
 //! What drover decides: pure and synchronous, without a clock, a network or an actor.
 
+pub mod audit;
 pub mod backoff;
 pub mod batch;
 pub mod command;
 pub mod decode;
+pub mod drill;
 pub mod event;
 pub mod failure;
 pub mod generator;
+pub mod group;
 pub mod hold;
+pub mod offset_plan;
 pub mod offsets;
+pub mod rebalance;
 pub mod record;
 pub mod restart;
 pub mod status;
+pub mod storm;

@@ -68,6 +68,10 @@ pub enum ChildKind {
     DeadLetter,
     /// The sampler of lag, queues and progress.
     Metrics,
+    /// The schedule of the audit.
+    Audit,
+    /// The heartbeat of the process among the replicas of the group.
+    Replica,
 }
 
 impl ChildKind {
@@ -79,6 +83,8 @@ impl ChildKind {
             Self::DbWriter => "db_writer",
             Self::DeadLetter => "dead_letter",
             Self::Metrics => "metrics",
+            Self::Audit => "audit",
+            Self::Replica => "replica",
         }
     }
 }

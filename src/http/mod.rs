@@ -8,10 +8,15 @@
 //! | `GET /api/v1/children` | the supervised children: state, generation, restarts, budget, last end |
 //! | `GET /api/v1/children/{id}/exits` | the last ends of a child |
 //! | `POST /api/v1/children/{id}/restart` | starts a child again |
+//! | `GET /api/v1/drills` | the drills, and the last reports |
+//! | `GET /api/v1/drills/{number}` | the report of a drill |
+//! | `POST /api/v1/drills` | runs a drill, where drills are allowed |
 //! | `POST /api/v1/consumers/{id}/pause`, `/resume` | holds all that a consumer of this process owns, and lets go |
 //! | `POST /api/v1/partitions/{topic}/{partition}/pause`, `/resume`, `/quarantine`, `/release` | the same of one partition |
 //! | `POST /api/v1/scale` | changes how many consumers and writers there are |
 //! | `GET /api/v1/audit-log` | who ordered what, when, and what became of it |
+//! | `GET /api/v1/group` | all processes of the group with their consumers, and every partition with its owner |
+//! | `GET /api/v1/rebalances` | the last rebalances of this process |
 //! | `GET /metrics` | Prometheus text format 0.0.4 |
 //! | `GET /health/live` | 200 while the process is alive |
 //! | `GET /health/ready` | 200 while it does its work, else 503 with the reasons |
@@ -24,13 +29,16 @@ mod auth;
 mod children;
 mod command_request;
 mod commands;
+mod drills;
 mod error;
+mod group;
 mod health;
 mod holds;
 mod operator;
 mod status;
 
 pub use command_request::{ACTOR_HEADER, REQUEST_HEADER};
+pub use drills::{DrillPort, DrillSlot};
 pub use operator::{Operator, OperatorSlot};
 
 use std::io;
@@ -64,6 +72,8 @@ pub struct HttpState {
     pub config: HttpConfig,
     /// Who carries out orders.
     pub operator: OperatorSlot,
+    /// Who runs drills.
+    pub drills: DrillSlot,
 }
 
 /// Takes the address and gives the server with the address that it really has. To be called inside an `actix::System`;
@@ -100,6 +110,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/children", get().to(children::children)))
         .service(resource("/api/v1/children/{id}/exits", get().to(children::exits)))
         .service(order("/api/v1/children/{id}/restart", web::post().to(children::restart)))
+        .service(resource("/api/v1/drills", get().to(drills::list)).route(web::post().to(drills::start)))
+        .service(resource("/api/v1/drills/{number}", get().to(drills::report)))
         .service(order("/api/v1/consumers/{id}/pause", web::post().to(holds::pause_consumer)))
         .service(order("/api/v1/consumers/{id}/resume", web::post().to(holds::resume_consumer)))
         .service(order(
@@ -108,6 +120,8 @@ fn routes(app: &mut web::ServiceConfig) {
         ))
         .service(order("/api/v1/scale", web::post().to(commands::scale)))
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
+        .service(resource("/api/v1/group", get().to(group::group)))
+        .service(resource("/api/v1/rebalances", get().to(group::rebalances)))
         .service(resource("/", get().to(assets::index)))
         .service(resource("/assets/{name}", get().to(assets::asset)));
 }

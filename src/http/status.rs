@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::HttpState;
 use crate::board::{Board, Identity, Readiness};
+use crate::domain::audit::AuditResult;
 use crate::domain::status::{BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus};
 
 /// The document. Times that end in `_ms` are milliseconds since the epoch, `uptime_ms` milliseconds since the start.
@@ -21,6 +22,8 @@ struct Status<'a> {
     draining: bool,
     readiness: Readiness,
     breaker: BreakerStatus,
+    /// The last audit of the group; null before the first, and where none is scheduled.
+    audit: Option<AuditResult>,
     consumers: Vec<Consumer>,
     children: &'a [ChildStatus],
 }
@@ -48,6 +51,7 @@ pub(super) async fn status(state: web::Data<HttpState>) -> HttpResponse {
         draining: board.draining(),
         readiness: board.readiness(),
         breaker: board.breaker(),
+        audit: board.audit(),
         consumers: consumers(board, &children),
         children: &children,
     })

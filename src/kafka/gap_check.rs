@@ -7,6 +7,7 @@ use super::client::{LoggingContext, admin_client_config};
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use super::offsets::{beginning_offsets, end_offsets};
 use crate::config::KafkaConfig;
+use crate::domain::audit::GapCheck;
 use rdkafka::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as NativeError;
@@ -17,19 +18,6 @@ use std::time::Duration;
 const SEEK_OVER: i64 = 2_000;
 /// Lost records that are listed; the rest is only counted.
 const MAX_LISTED: usize = 100;
-
-/// What reading the gaps of a partition again has shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct GapCheck {
-    /// Gaps in which Kafka delivered nothing.
-    pub confirmed: u64,
-    /// Gaps that Kafka no longer has: nothing can be said of them.
-    pub expired: u64,
-    /// Records that Kafka delivers inside a gap: they were lost.
-    pub lost: u64,
-    /// Offsets of the first of them.
-    pub lost_offsets: Vec<i64>,
-}
 
 /// Checks the gaps `[first, next)` of a partition, in any order.
 ///

@@ -3,7 +3,9 @@
 pub mod client;
 pub mod embedded;
 pub mod error;
+pub mod faulty;
 pub mod gap_check;
+pub mod group_client;
 pub mod group_consumer;
 pub mod lookup;
 pub mod native;
@@ -14,3 +16,4 @@ pub mod rebalance;
 pub(crate) mod test_support;
 pub mod topic_info;
 pub mod topics;
+pub mod visitor;

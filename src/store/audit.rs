@@ -1,26 +1,33 @@
-//! The audit: whether rows, dead letters and gaps tile every partition from its first offset to its next one.
+//! The audit of the store: whether rows, dead letters and gaps tile every partition from its first offset to its next one.
 //!
 //! Walks each partition in ranges of [`RANGE`] offsets, each in a short transaction of its own, so that it can run beside
-//! the consumers: what lies below a position does not change. Memory follows the number of partitions. Fails when the
-//! store does; what it finds is a report, not an error.
+//! the consumers: what lies below a position does not change. Goes on from the marks of the last clean pass unless it is to
+//! look at everything; it writes none itself, because gaps can only be judged with Kafka. Memory follows the number of
+//! partitions and gaps. Fails when the store does; what it finds is a report, not an error.
 
+use super::audit_marks::{AuditMark, IncarnationId};
 use super::{RangeContent, Store, StoreError};
+use crate::domain::audit::{Gap, GapCheck, GapReason, OffsetRange, next_range};
 use crate::domain::failure::FailureClass;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use tokio::time::Instant;
 
 /// Offsets of one range: about a tenth of a second of the database's time.
 pub const RANGE: i64 = 200_000;
 
-/// Gaps of one partition that are kept to be read again: a bound for memory (16 MB).
+/// Gaps of one partition that are kept to be read again: a bound for memory (24 MB).
 pub const MAX_GAPS: usize = 1_000_000;
 
-/// A range of offsets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct OffsetRange {
-    /// First offset.
-    pub first: i64,
-    /// First offset behind it.
-    pub next: i64,
+/// What is to be audited, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditScope {
+    /// Only these topics; all of them when none is named.
+    pub topics: Vec<String>,
+    /// Everything, closed incarnations too, and not only what is behind the marks.
+    pub full: bool,
+    /// Rest after each range as long as it took, so that whoever stores has the database for half of the time.
+    pub gentle: bool,
 }
 
 /// What the audit found in one partition.
@@ -32,16 +39,24 @@ pub struct PartitionAudit {
     pub partition: i32,
     /// Incarnation of the topic.
     pub incarnation: i32,
+    /// Whether the topic has a later incarnation: nothing is added to this one.
+    pub past: bool,
     /// First offset that belongs to the store.
     pub first_offset: i64,
+    /// First offset that was looked at; what is below was found accounted for before.
+    pub from: i64,
     /// First offset that is not stored yet, when the audit came to the partition.
     pub next_offset: i64,
-    /// Rows below `next_offset`.
+    /// Rows in what was looked at.
     pub rows: i64,
-    /// Dead letters below it.
+    /// Dead letters in it.
     pub dead_letters: i64,
-    /// Offsets in gaps below it.
+    /// Offsets in gaps in it.
     pub gap_offsets: i64,
+    /// The same by the reason of the gap.
+    pub gap_offsets_by_reason: BTreeMap<GapReason, i64>,
+    /// Those of them that an operator gave up: lost, and known to be.
+    pub known_loss: i64,
     /// The first ranges that nothing accounts for, at most [`super::tiles::MAX_LISTED`].
     pub unaccounted: Vec<OffsetRange>,
     /// Offsets that nothing accounts for.
@@ -50,17 +65,58 @@ pub struct PartitionAudit {
     pub overlapping: i64,
     /// The gaps, for whoever can read them again from Kafka; the first [`MAX_GAPS`] of them.
     #[serde(skip)]
-    pub gaps: Vec<(i64, i64)>,
+    pub gaps: Vec<Gap>,
+    /// What reading the gaps again has shown; absent where there are none, or it was not possible.
+    pub gaps_read_again: Option<GapCheck>,
+    /// Why the gaps were not read again.
+    pub gaps_not_read: Option<String>,
     /// Rows and dead letters at or above the position: expected after a rewind, until it is read past them again. While
     /// consumers are at work, at least so many.
     pub stored_ahead: i64,
 }
 
 impl PartitionAudit {
-    /// Whether everything below the position tiles.
+    fn new(id: IncarnationId, first: i64, range: OffsetRange, past: bool) -> Self {
+        Self {
+            topic: id.topic,
+            partition: id.partition,
+            incarnation: id.incarnation,
+            past,
+            first_offset: first,
+            from: range.first,
+            next_offset: range.next,
+            rows: 0,
+            dead_letters: 0,
+            gap_offsets: 0,
+            gap_offsets_by_reason: BTreeMap::new(),
+            known_loss: 0,
+            unaccounted: Vec::new(),
+            unaccounted_offsets: 0,
+            overlapping: 0,
+            gaps: Vec::new(),
+            gaps_read_again: None,
+            gaps_not_read: None,
+            stored_ahead: 0,
+        }
+    }
+
+    /// Records that Kafka delivers inside gaps.
+    #[must_use]
+    pub fn lost_in_gaps(&self) -> i64 {
+        self.gaps_read_again.as_ref().map_or(0, |check| i64::try_from(check.lost).unwrap_or(i64::MAX))
+    }
+
+    /// Whether everything that was looked at tiles, and no gap hides a record.
     #[must_use]
     pub fn clean(&self) -> bool {
-        self.unaccounted_offsets == 0 && self.overlapping == 0
+        self.unaccounted_offsets == 0 && self.overlapping == 0 && self.lost_in_gaps() == 0
+    }
+
+    /// The mark that this finding is good for: none where something is wrong, or gaps still wait to be read again.
+    #[must_use]
+    pub fn mark(&self) -> Option<AuditMark> {
+        let id = IncarnationId { topic: self.topic.clone(), partition: self.partition, incarnation: self.incarnation };
+        (self.clean() && self.gaps_not_read.is_none()).then_some(AuditMark { id, next_offset: self.next_offset })
     }
 
     fn add(&mut self, content: &RangeContent) {
@@ -69,6 +125,11 @@ impl PartitionAudit {
         self.gap_offsets += content.gap_offsets;
         self.unaccounted_offsets += content.unaccounted_offsets;
         self.overlapping += content.overlapping;
+        for gap in &content.gaps {
+            let offsets = gap.next - gap.first;
+            *self.gap_offsets_by_reason.entry(gap.reason).or_default() += offsets;
+            self.known_loss += if gap.reason.is_loss() { offsets } else { 0 };
+        }
         let room = MAX_GAPS.saturating_sub(self.gaps.len());
         self.gaps.extend(content.gaps.iter().take(room));
         for &(first, next) in &content.unaccounted {
@@ -86,9 +147,13 @@ impl PartitionAudit {
 /// What the audit found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditReport {
-    /// Whether everything tiles.
+    /// Whether each offset that was looked at is accounted for, once.
     pub clean: bool,
-    /// Each partition, by topic and number.
+    /// Whether everything was looked at.
+    pub full: bool,
+    /// Offsets that were looked at.
+    pub offsets: i64,
+    /// Each partition, by topic and number; closed incarnations last.
     pub partitions: Vec<PartitionAudit>,
 }
 
@@ -101,37 +166,57 @@ pub struct AuditProgress {
     pub of: i64,
 }
 
-/// Audits `topics`, or all of them when none is named.
+/// Audits everything of `topics`, or of all of them when none is named, by the store alone.
 ///
 /// # Errors
-/// Class configuration for a topic that the store does not know; otherwise what the store says.
+/// As [`audit_scope`].
 pub async fn audit(
     store: &dyn Store,
     topics: &[String],
     progress: &mut (dyn FnMut(AuditProgress) + Send),
 ) -> Result<AuditReport, StoreError> {
-    let mut partitions = start(store, topics).await?;
-    let of = partitions.iter().map(|p| p.next_offset - p.first_offset).sum();
+    let scope = AuditScope { topics: topics.to_vec(), full: true, gentle: false };
+    audit_scope(store, &scope, progress).await
+}
+
+/// Audits what `scope` says, by the store alone.
+///
+/// # Errors
+/// Class configuration for a topic that the store does not know; otherwise what the store says.
+pub async fn audit_scope(
+    store: &dyn Store,
+    scope: &AuditScope,
+    progress: &mut (dyn FnMut(AuditProgress) + Send),
+) -> Result<AuditReport, StoreError> {
+    let mut partitions = start(store, scope).await?;
+    let of = partitions.iter().map(|p| p.next_offset - p.from).sum();
     let mut offsets = 0;
     for found in &mut partitions {
-        let mut at = found.first_offset;
+        let mut at = found.from;
         while at < found.next_offset {
+            let began = Instant::now();
             let to = at.saturating_add(RANGE).min(found.next_offset);
             let content = store.range_content(&found.topic, found.partition, found.incarnation, at, to).await?;
             found.add(&content);
             offsets += to - at;
             at = to;
             progress(AuditProgress { offsets, of });
+            if scope.gentle {
+                tokio::time::sleep(began.elapsed()).await;
+            }
         }
-        found.stored_ahead = stored_ahead(store, found).await?;
+        if !found.past {
+            found.stored_ahead = stored_ahead(store, found).await?;
+        }
     }
-    Ok(AuditReport { clean: partitions.iter().all(PartitionAudit::clean), partitions })
+    let clean = partitions.iter().all(PartitionAudit::clean);
+    Ok(AuditReport { clean, full: scope.full, offsets, partitions })
 }
 
-/// The positions from which the audit works.
-async fn start(store: &dyn Store, topics: &[String]) -> Result<Vec<PartitionAudit>, StoreError> {
+/// The ranges that the audit works on.
+async fn start(store: &dyn Store, scope: &AuditScope) -> Result<Vec<PartitionAudit>, StoreError> {
     let known = store.topics().await?;
-    if let Some(unknown) = topics.iter().find(|topic| !known.contains(topic)) {
+    if let Some(unknown) = scope.topics.iter().find(|topic| !known.contains(topic)) {
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(StoreError {
             class: FailureClass::Configuration,
@@ -139,24 +224,26 @@ async fn start(store: &dyn Store, topics: &[String]) -> Result<Vec<PartitionAudi
             message: format!("the store knows no topic {unknown:?}; it knows: {known}"),
         });
     }
+    let wanted = |topic: &String| scope.topics.is_empty() || scope.topics.contains(topic);
+    let marks = if scope.full { Vec::new() } else { store.audit_marks().await? };
+    let marks: BTreeMap<IncarnationId, i64> = marks.into_iter().map(|mark| (mark.id, mark.next_offset)).collect();
     let mut partitions = Vec::new();
-    for topic in known.iter().filter(|topic| topics.is_empty() || topics.contains(topic)) {
+    for topic in known.iter().filter(|topic| wanted(topic)) {
         let Some(stored) = store.topic(topic).await? else { continue };
-        partitions.extend(stored.partitions.iter().map(|(&partition, progress)| PartitionAudit {
-            topic: topic.clone(),
-            partition,
-            incarnation: progress.incarnation,
-            first_offset: progress.first_offset,
-            next_offset: progress.next_offset,
-            rows: 0,
-            dead_letters: 0,
-            gap_offsets: 0,
-            gaps: Vec::new(),
-            unaccounted: Vec::new(),
-            unaccounted_offsets: 0,
-            overlapping: 0,
-            stored_ahead: 0,
-        }));
+        for (&partition, progress) in &stored.partitions {
+            let id = IncarnationId { topic: topic.clone(), partition, incarnation: progress.incarnation };
+            let mark = marks.get(&id).copied();
+            let range = next_range(progress.first_offset, progress.next_offset, mark, scope.full);
+            partitions.push(PartitionAudit::new(id, progress.first_offset, range, false));
+        }
+    }
+    for past in store.past_incarnations().await?.into_iter().filter(|past| wanted(&past.id.topic)) {
+        let OffsetRange { first, next } = past.offsets;
+        let range = next_range(first, next, marks.get(&past.id).copied(), scope.full);
+        // Once it was found clean, only a full audit looks at it again.
+        if scope.full || range.first < range.next {
+            partitions.push(PartitionAudit::new(past.id, first, range, true));
+        }
     }
     Ok(partitions)
 }
@@ -169,8 +256,18 @@ async fn stored_ahead(store: &dyn Store, found: &PartitionAudit) -> Result<i64, 
         Ok(stored.and_then(|topic| topic.partitions.get(&found.partition).map(|progress| progress.next_offset)))
     };
     let Some(before) = position().await? else { return Ok(0) };
-    let content = store.range_content(&found.topic, found.partition, found.incarnation, before, i64::MAX).await?;
-    let ahead = content.rows + content.dead_letters;
+    let (mut at, mut ahead) = (before, 0);
+    // Range by range, up to the first without any: after a rewind there may be as much as there is below.
+    loop {
+        let to = at.saturating_add(RANGE);
+        let content = store.range_content(&found.topic, found.partition, found.incarnation, at, to).await?;
+        let here = content.rows + content.dead_letters;
+        ahead += here;
+        at = to;
+        if here == 0 {
+            break;
+        }
+    }
     if ahead == 0 {
         return Ok(0);
     }

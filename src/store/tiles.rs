@@ -4,6 +4,7 @@
 //! which is at most the number of offsets in the range.
 
 use super::RangeContent;
+use crate::domain::audit::{Gap, GapReason};
 
 /// Unaccounted ranges that are listed; the rest is only counted.
 pub const MAX_LISTED: usize = 100;
@@ -15,8 +16,8 @@ pub enum TileKind {
     Rows,
     /// Dead letters.
     DeadLetters,
-    /// A range that Kafka never delivers.
-    Gap,
+    /// A range without either, and why.
+    Gap(GapReason),
 }
 
 /// A run of consecutive offsets `[first, next)`.
@@ -43,9 +44,9 @@ pub fn content(tiles: &[Tile], first: i64, next: i64) -> RangeContent {
         match tile.kind {
             TileKind::Rows => content.rows += to - from,
             TileKind::DeadLetters => content.dead_letters += to - from,
-            TileKind::Gap => {
+            TileKind::Gap(reason) => {
                 content.gap_offsets += to - from;
-                content.gaps.push((from, to));
+                content.gaps.push(Gap { first: from, next: to, reason });
             }
         }
         edges.push((from, 1_i32));
@@ -98,7 +99,7 @@ mod tests {
 
     fn tiles() -> impl Strategy<Value = Vec<Tile>> {
         let tile = (0_u8..3, -5_i64..45, 1_i64..8).prop_map(|(kind, first, len)| Tile {
-            kind: [TileKind::Rows, TileKind::DeadLetters, TileKind::Gap][usize::from(kind)],
+            kind: [TileKind::Rows, TileKind::DeadLetters, TileKind::Gap(GapReason::Jump)][usize::from(kind)],
             first,
             next: first + len,
         });
@@ -111,10 +112,10 @@ mod tests {
             let next = first + len;
             let mut expected = RangeContent::default();
             let mut alone = Vec::new();
-            for tile in tiles.iter().filter(|tile| tile.kind == TileKind::Gap) {
+            for tile in tiles.iter().filter(|tile| matches!(tile.kind, TileKind::Gap(_))) {
                 let (from, to) = (tile.first.max(first), tile.next.min(next));
                 if from < to {
-                    expected.gaps.push((from, to));
+                    expected.gaps.push(Gap { first: from, next: to, reason: GapReason::Jump });
                 }
             }
             for offset in first..next {
@@ -123,7 +124,7 @@ mod tests {
                     match tile.kind {
                         TileKind::Rows => expected.rows += 1,
                         TileKind::DeadLetters => expected.dead_letters += 1,
-                        TileKind::Gap => expected.gap_offsets += 1,
+                        TileKind::Gap(_) => expected.gap_offsets += 1,
                     }
                 }
                 expected.overlapping += i64::from(covering.len() > 1);

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use crate::support::server::{Running, client};
 use drover::board::{Board, Identity};
-use drover::config::HttpConfig;
+use drover::config::{DrillsConfig, HttpConfig};
 use drover::domain::status::{
     BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus, ExitReason, ExitRecord, PartitionStatus,
     PartitionStop,
 };
-use drover::http::{HttpState, OperatorSlot, serve};
+use drover::http::{DrillSlot, HttpState, OperatorSlot, serve};
 use drover::metrics::Metrics;
 use serde_json::{Value, json};
 
@@ -269,6 +269,7 @@ fn an_address_that_is_taken_is_named_with_what_to_do() {
         metrics: Metrics::new().unwrap(),
         config: HttpConfig { enabled: true, addr, token: Some(TOKEN.into()) },
         operator: OperatorSlot::default(),
+        drills: DrillSlot::new(&DrillsConfig { enabled: false }),
     };
     let error = actix::System::new().block_on(async { serve(state).err() }).unwrap().to_string();
     assert!(error.starts_with(&format!("cannot listen on http.addr = {addr}: ")), "{error}");

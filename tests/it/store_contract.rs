@@ -4,10 +4,11 @@ use crate::support::batches::{
     TOPIC, event, mixed, next_offset, push_row, registered, rejection, rows, store, store_error,
 };
 use crate::support::stores::TestStore;
+use drover::domain::audit::OffsetRange;
 use drover::domain::batch::Batch;
 use drover::domain::failure::{DeadLetterCode, FailureClass, Rejection};
 use drover::domain::record::{PackedHeaders, RecordTimestamp, TimestampType};
-use drover::store::audit::{OffsetRange, audit};
+use drover::store::audit::audit;
 use drover::store::{DeadLetterFilter, PublishOutcome, Resolution, WriteError, row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -256,7 +257,7 @@ async fn a_row_that_the_database_refuses_is_found_and_the_others_are_stored(test
                 refused.push(batch.metas()[index].offset);
                 batch.refuse(index, Rejection::new(DeadLetterCode::Database(code), message), row::key_and_value);
             }
-            Err(WriteError::Store(error)) => panic!("{error}"),
+            Err(WriteError::Differs { error, .. } | WriteError::Store(error)) => panic!("{error}"),
         }
         assert!(refused.len() <= 4, "{refused:?}");
     };

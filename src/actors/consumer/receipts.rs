@@ -4,11 +4,13 @@
 
 use super::owned::TopicCounters;
 use super::start::HINT_PREFIX;
-use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Records, Work, store_failed};
+use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Work, store_failed};
 use crate::actors::writer_pool::{WriteReply, WriterSlot};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{FailureClass, StopCode};
+use crate::domain::offsets::Passed;
 use crate::domain::status::{ChildState, PartitionStatus};
+use crate::kafka::group_client::{Group, GroupClient as _, RecordStream as _, RecordsOf};
 use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -48,12 +50,13 @@ impl TopicCounters {
             consumed_bytes: metrics.messages_consumed_bytes.with_label_values(&[consumer_id, topic]),
             stored: processed("stored"),
             duplicates: processed("duplicate"),
+            rejected: metrics.duplicates_rejected.with_label_values(&[topic]),
             dead_lettered: processed("dead_lettered"),
         }
     }
 }
 
-impl Work<'_> {
+impl<G: Group> Work<'_, G> {
     /// Sends a lane's batch to a writer.
     pub fn send(&mut self, lane: usize, slot: WriterSlot) {
         let ids: Vec<TopicPartition> = self
@@ -69,8 +72,9 @@ impl Work<'_> {
             .map(|id| (self.owned.get(&id).map_or(0, |partition| partition.epoch), id))
             .map(|(e, id)| (id, e))
             .collect();
+        let guard = self.batch_guard(lane);
         let batch = self.lanes.send_off(lane, partitions);
-        let answer = self.task.pool.send(batch, slot);
+        let answer = self.task.pool.send(batch, guard, slot);
         self.answers.push(Box::pin(async move { Answer::Written(lane, answer.await.ok().map(Box::new)) }));
     }
 
@@ -79,29 +83,42 @@ impl Work<'_> {
         match answer {
             Answer::Written(lane, reply) => {
                 self.written(lane, reply)?;
-                self.resume_lanes_with_room()
+                self.resume_with_room()
             }
             Answer::Assigned(starts) => self.assigned(starts),
             Answer::Reset(asked, starts) => self.was_reset(&asked, starts),
             Answer::Checked(starts) => self.checked(starts),
+            Answer::SeekAgain(again) => self.seek_again(again),
         }
     }
 
     fn written(&mut self, lane: usize, reply: Option<Box<WriteReply>>) -> Result<(), ExitError> {
-        let Some(WriteReply { batch, result }) = reply.map(|reply| *reply) else {
+        let Some(WriteReply { batch, result, differs, storm }) = reply.map(|reply| *reply) else {
             tracing::warn!(consumer_id = %self.task.id, "a writer died with a batch; its positions are taken from the store");
             for (id, _) in self.lanes.landed(lane, None) {
                 self.reset(&id, "lost_answer");
             }
             return Ok(());
         };
+        if let Some((slot, storm)) = storm {
+            let advance = &batch.advances()[usize::from(slot)];
+            let stormy = TopicPartition { topic: advance.topic.clone(), partition: advance.partition };
+            for (id, _) in self.lanes.landed(lane, Some(batch)) {
+                self.reset(&id, "storm");
+            }
+            return self.quarantine(&stormy, &storm);
+        }
         match result {
             Ok(receipt) => {
                 self.moved(lane, &batch, receipt.duplicates);
+                let storms = self.judge_stored(&batch);
                 if !batch.dead_letters().is_empty() {
                     self.task.dead_letters.notify_one();
                 }
                 self.lanes.landed(lane, Some(batch));
+                for (id, storm) in storms {
+                    self.quarantine(&id, &storm)?;
+                }
                 Ok(())
             }
             Err(error) if error.class == FailureClass::Fenced => {
@@ -112,12 +129,18 @@ impl Work<'_> {
                 Ok(())
             }
             Err(error) if error.class == FailureClass::RowDiffers => {
-                let partitions = self.lanes.landed(lane, Some(batch));
-                for id in self.lanes.discard(lane) {
-                    self.reset(&id, "rebuild");
-                }
-                for (id, _) in partitions {
-                    self.stop_partition(&id, StopCode::RowDiffers, error.message.clone())?;
+                let culprit = differs.and_then(|slot| batch.advances().get(usize::from(slot)));
+                let culprit = culprit.map(|advance| (advance.topic.clone(), advance.partition));
+                for (id, _) in self.lanes.landed(lane, Some(batch)) {
+                    if culprit
+                        .as_ref()
+                        .is_none_or(|(topic, partition)| *topic == id.topic && *partition == id.partition)
+                    {
+                        self.stop_partition(&id, StopCode::RowDiffers, error.message.clone())?;
+                    } else {
+                        // Rolled back with it, and nothing is wrong with its rows.
+                        self.reset(&id, "rebuild");
+                    }
                 }
                 Ok(())
             }
@@ -160,6 +183,7 @@ impl Work<'_> {
             if let Some(partition) = self.owned.get(&id) {
                 partition.counters.stored.inc_by(rows);
                 partition.counters.duplicates.inc_by(skipped);
+                partition.counters.rejected.inc_by(skipped);
                 partition.counters.dead_lettered.inc_by(letter_count);
                 if epoch == Some(partition.epoch) {
                     partition.stored = advance.to;
@@ -170,13 +194,13 @@ impl Work<'_> {
     }
 
     /// What happens four times a second.
-    pub fn tick(&mut self) {
+    pub fn tick(&mut self) -> Result<(), ExitError> {
         let now = Instant::now();
         if !self.joined && now >= self.started + IDLE_MEMBER_AFTER && self.rebalances.is_empty() {
             // More consumers than partitions: the group has nothing to say to this one.
             self.joined = true;
         }
-        self.write_tail_gaps();
+        self.write_tail_gaps()?;
         let idle = self.is_drained();
         if !self.hint.dirty.is_empty() && (idle || now >= self.hint.last + HINT_INTERVAL) {
             self.commit_hint();
@@ -186,31 +210,35 @@ impl Work<'_> {
             self.check_positions();
         }
         self.publish();
+        Ok(())
     }
 
     /// Offsets that the client passed without a record, at the end of a log: transaction markers and aborted records.
-    fn write_tail_gaps(&mut self) {
+    fn write_tail_gaps(&mut self) -> Result<(), ExitError> {
         if self.stopping.is_some()
             || self.owned.iter().all(|p| p.read.as_ref().is_none_or(|read| read.expected() != p.stored))
         {
-            return;
+            return Ok(());
         }
         let Ok(positions) = self.consumer.positions() else {
-            return;
+            return Ok(());
         };
         for (id, position) in positions {
             let Some(partition) = self.owned.get(&id) else {
                 continue;
             };
             // The client passes records of a held partition that nobody took.
-            let idle = partition.processing == 0
+            let idle = partition.processing.is_empty()
                 && !partition.revoking
                 && partition.held.is_none()
                 && partition.queued == partition.stored;
             let Some(read) = partition.read.as_mut().filter(|read| idle && read.expected() == partition.stored) else {
                 continue;
             };
-            if read.pass_to(position) {
+            let (expected, passed) = (read.expected(), read.pass_to(position));
+            if passed == Passed::Confirm {
+                self.seek(&id, expected, 0)?;
+            } else if passed == Passed::Gap {
                 let lane = partition.lane;
                 let batch = &mut self.lanes.at(lane).filling;
                 let slot = batch.slot(&id.topic, id.partition, partition.incarnation, partition.queued);
@@ -219,6 +247,7 @@ impl Work<'_> {
                 self.lanes.filled(lane);
             }
         }
+        Ok(())
     }
 
     /// Tells Kafka the positions, for lag tools.
@@ -245,6 +274,7 @@ impl Work<'_> {
             partition.counters.consumed_bytes.inc_by(std::mem::take(&mut partition.taken_bytes));
             let duplicates = std::mem::take(&mut partition.duplicates);
             partition.counters.duplicates.inc_by(duplicates);
+            partition.counters.rejected.inc_by(duplicates);
             self.status.duplicates += duplicates;
         }
     }
@@ -300,7 +330,7 @@ impl Work<'_> {
     }
 
     /// The last hint and the last status, before the client closes.
-    pub async fn finish(&mut self, records: &mut Records<'_>) {
+    pub async fn finish(&mut self, records: &mut RecordsOf<'_, G>) {
         self.publish();
         let answered = self.consumer.commits();
         self.commit_hint();

@@ -18,14 +18,18 @@ macro_rules! ask {
 }
 
 mod audit_log;
+mod audit_marks;
 pub mod connect;
 mod dead_letters;
 mod error;
 mod holds;
+mod lease;
 mod migrations;
+mod offsets;
 mod pool;
 mod range;
 mod refusal;
+mod replicas;
 mod schema;
 pub mod statements;
 pub mod tls;

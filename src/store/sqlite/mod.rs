@@ -4,12 +4,16 @@
 //! transaction: `writer`. Which error means what: `error`.
 
 mod audit_log;
+mod audit_marks;
 mod connection;
 mod dead_letters;
 mod error;
 mod holds;
+mod lease;
 mod migrations;
+mod offsets;
 mod range;
+mod replicas;
 mod schema;
 mod statements;
 mod time;
@@ -35,6 +39,8 @@ pub struct SqliteStore {
     /// Whether an outbox of this store is out: the lock of the file keeps other processes away, this keeps a second
     /// publisher of this process away.
     outbox_taken: Arc<AtomicBool>,
+    /// Held by whoever audits.
+    auditing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl SqliteStore {
@@ -43,7 +49,7 @@ impl SqliteStore {
     /// # Errors
     /// Class configuration when the URL names no file.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { database: Arc::new(Database::of_url(url)?), outbox_taken: Arc::default() })
+        Ok(Self { database: Arc::new(Database::of_url(url)?), outbox_taken: Arc::default(), auditing: Arc::default() })
     }
 
     async fn run<T: Send + 'static>(

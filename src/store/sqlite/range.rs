@@ -1,6 +1,7 @@
 //! What lies in a range of offsets, as runs of consecutive ones.
 
 use super::error::Failure;
+use crate::domain::audit::GapReason;
 use crate::store::tiles::{Tile, TileKind};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text};
@@ -21,24 +22,26 @@ struct Run {
     first: i64,
     #[diesel(sql_type = BigInt)]
     next: i64,
+    #[diesel(sql_type = Text)]
+    reason: String,
 }
 
 /// A run is what shares the distance between an offset and its rank. Of the gaps that begin before the range only the last
 /// one is looked at: where gaps overlap each other, the range in which they do says so.
 const RUNS: &str = r#"
-    SELECT 0 AS kind, min(o) AS first, max(o) + 1 AS next FROM (
+    SELECT 0 AS kind, min(o) AS first, max(o) + 1 AS next, '' AS reason FROM (
         SELECT "offset" AS o, "offset" - row_number() OVER (ORDER BY "offset") AS run FROM events
         WHERE topic = ?1 AND partition = ?2 AND incarnation = ?3 AND "offset" >= ?4 AND "offset" < ?5) GROUP BY run
     UNION ALL
-    SELECT 1, min(o), max(o) + 1 FROM (
+    SELECT 1, min(o), max(o) + 1, '' FROM (
         SELECT "offset" AS o, "offset" - row_number() OVER (ORDER BY "offset") AS run FROM dead_letters
         WHERE topic = ?1 AND partition = ?2 AND incarnation = ?3 AND "offset" >= ?4 AND "offset" < ?5) GROUP BY run
     UNION ALL
-    SELECT 2, first_offset, next_offset FROM offset_gaps
+    SELECT 2, first_offset, next_offset, reason FROM offset_gaps
     WHERE topic = ?1 AND partition = ?2 AND incarnation = ?3 AND first_offset >= ?4 AND first_offset < ?5
     UNION ALL
-    SELECT 2, first_offset, next_offset FROM (
-        SELECT first_offset, next_offset FROM offset_gaps
+    SELECT 2, first_offset, next_offset, reason FROM (
+        SELECT first_offset, next_offset, reason FROM offset_gaps
         WHERE topic = ?1 AND partition = ?2 AND incarnation = ?3 AND first_offset < ?4
         ORDER BY first_offset DESC LIMIT 1)
 "#;
@@ -63,7 +66,7 @@ pub(super) fn tiles(
             kind: match run.kind {
                 0 => TileKind::Rows,
                 1 => TileKind::DeadLetters,
-                _ => TileKind::Gap,
+                _ => TileKind::Gap(GapReason::from_name(&run.reason)),
             },
             first: run.first,
             next: run.next,

@@ -2,8 +2,8 @@
 
 use actix_web::dev::ServerHandle;
 use drover::board::{Board, Identity};
-use drover::config::HttpConfig;
-use drover::http::{HttpState, OperatorSlot, serve};
+use drover::config::{DrillsConfig, HttpConfig};
+use drover::http::{DrillSlot, HttpState, OperatorSlot, serve};
 use drover::metrics::Metrics;
 use reqwest::blocking::{Client, Response};
 use std::net::SocketAddr;
@@ -35,7 +35,9 @@ impl Running {
         let config =
             HttpConfig { enabled: true, addr: "127.0.0.1:0".parse().unwrap(), token: token.map(ToOwned::to_owned) };
         let operator = OperatorSlot::default();
-        let state = HttpState { board: board.clone(), metrics: metrics.clone(), config, operator: operator.clone() };
+        let drills = DrillSlot::new(&DrillsConfig { enabled: false });
+        let state =
+            HttpState { board: board.clone(), metrics: metrics.clone(), config, operator: operator.clone(), drills };
         let (started, start) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {
