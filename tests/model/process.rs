@@ -257,7 +257,8 @@ impl Sim {
     /// Looks at how a child ended; gives back whether it was meant to.
     fn ended(&self, id: &str, ended: Result<Result<(), ExitError>, tokio::task::JoinError>, drained: bool) -> bool {
         let mut world = self.lock();
-        world.tell(|| format!("{id} ended: {ended:?}"));
+        // A join error names its task by a number that differs from run to run.
+        world.tell(|| format!("{id} ended: {:?}", ended.as_ref().map_err(tokio::task::JoinError::is_panic)));
         match ended {
             Ok(Ok(())) if drained => return true,
             Ok(Ok(())) => world.violated(format!("a child ended without an order: {id}")),
