@@ -111,7 +111,7 @@ impl Task for DbWriterTask {
             control.progress();
             let job = tokio::select! {
                 biased;
-                job = self.pool.jobs.recv() => job,
+                job = control.while_idle(self.pool.jobs.recv()) => job,
                 _ = control.drain_requested() => return Ok(()),
             };
             let Ok(WriteBatch { mut batch, mut guard, reply, _slot }) = job else {
@@ -223,7 +223,7 @@ impl DbWriterTask {
                 delay_ms = delay.as_millis() as u64, error = %error.message, "a batch waits for the store"
             );
             control.progress();
-            tokio::time::sleep(delay.mul_f64(1.0 - self.jitter * rand::random::<f64>())).await;
+            control.while_idle(tokio::time::sleep(delay.mul_f64(1.0 - self.jitter * rand::random::<f64>()))).await;
             control.progress();
             match writer.recover(batch).await {
                 Ok(resolution) => return Ok(resolution),

@@ -113,6 +113,7 @@ impl Fleet {
             (Arc::clone(&self.breaker), Arc::clone(&self.ends), Arc::clone(&self.board), self.metrics.clone());
         let holds = Arc::clone(&self.holds);
         let publishes = self.config.dead_letters.publish;
+        let patience = self.config.watchdog.timeout;
         let task = move || MetricsTask {
             store: Arc::clone(&store),
             lookup: Arc::clone(&lookup),
@@ -123,9 +124,10 @@ impl Fleet {
             ends: Arc::clone(&ends),
             board: Arc::clone(&board),
             metrics: metrics.clone(),
+            patience,
             publishes,
         };
-        ChildSpec::new("metrics", ChildKind::Metrics, policy(&self.config.supervision.metrics), task)
+        self.watched(ChildSpec::new("metrics", ChildKind::Metrics, policy(&self.config.supervision.metrics), task))
     }
 
     /// None when dead letters stay in the table.
@@ -135,6 +137,7 @@ impl Fleet {
             (Arc::clone(&self.store), Arc::clone(&self.lookup), Arc::clone(&self.dead_letters));
         let topic = self.config.dead_letters.topic.clone();
         let (group, metrics) = (self.config.kafka.group.clone(), self.metrics.clone());
+        let patience = self.config.watchdog.timeout / 2;
         let task = move || DeadLetterTask {
             store: Arc::clone(&store),
             producer: Arc::clone(&producer),
@@ -143,9 +146,10 @@ impl Fleet {
             group: group.clone(),
             stored: Arc::clone(&stored),
             metrics: metrics.clone(),
+            patience,
         };
         let policy = policy(&self.config.supervision.dead_letter);
-        Some(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task))
+        Some(self.watched(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task)))
     }
 
     /// The writer with this number, from 1.
@@ -162,7 +166,7 @@ impl Fleet {
             jitter: PROBE_JITTER,
         };
         let id = format!("writer-{number}");
-        ChildSpec::new(&id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
+        self.watched(ChildSpec::new(&id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task))
     }
 
     /// The consumer with this id.
@@ -175,6 +179,7 @@ impl Fleet {
             group: KafkaGroup {
                 kafka: Arc::clone(&self.kafka),
                 fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
+                former: Default::default(),
             },
             lanes: config.consumers.lanes,
             batch_rows: config.limits.batch_rows,
@@ -182,6 +187,7 @@ impl Fleet {
             min_batch_age: config.consumers.min_batch_age,
             record_bytes: config.limits.record_bytes,
             storm: storm_limits(&config.storm),
+            watchdog_timeout: config.watchdog.timeout,
             mappings: Arc::clone(&self.mappings),
             starts: self.starts.clone(),
             pool: self.pool.clone(),
@@ -195,7 +201,13 @@ impl Fleet {
             metrics: self.metrics.clone(),
             leave: config.shutdown.leave,
         };
-        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), move || task.clone())
+        let policy = policy(&config.supervision.consumer);
+        self.watched(ChildSpec::new(id, ChildKind::Consumer, policy, move || task.clone()))
+    }
+
+    /// Ends a child that gives no heartbeat.
+    fn watched(&self, child: ChildSpec) -> ChildSpec {
+        child.stall_after(self.config.watchdog.timeout)
     }
 }
 
