@@ -40,7 +40,7 @@ pub enum LeaseError {
         /// The consumer.
         consumer_id: String,
         /// Who has it.
-        holder: LeaseHolder,
+        holder: Box<LeaseHolder>,
     },
     /// The store refuses to lend names.
     #[error(transparent)]
@@ -177,7 +177,7 @@ impl Place {
                             replica_id: self.replica_id.clone(),
                             group: self.leases.group.clone(),
                             consumer_id: self.consumer_id.clone(),
-                            holder,
+                            holder: Box::new(holder),
                         });
                     }
                     TRY_AGAIN
