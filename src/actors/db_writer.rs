@@ -52,7 +52,7 @@ impl Task for DbWriterTask {
                 // First, or a writer that is taken away under load would find one more batch each time. Those that wait are
                 // for the other writers, or for its successor.
                 _ = control.drain_requested() => return Ok(()),
-                job = self.pool.next() => job,
+                job = control.while_idle(self.pool.next()) => job,
             };
             let WriteBatch { mut batch, mut guard, reply, _slot } = job;
             let mut culprit = Culprit::default();
@@ -169,7 +169,7 @@ impl DbWriterTask {
                 delay_ms = delay.as_millis() as u64, error = %error.message, "a batch waits for the store"
             );
             control.progress();
-            tokio::time::sleep(delay.mul_f64(1.0 - self.jitter * rand::random::<f64>())).await;
+            control.while_idle(tokio::time::sleep(delay.mul_f64(1.0 - self.jitter * rand::random::<f64>()))).await;
             control.progress();
             match writer.recover(batch).await {
                 Ok(resolution) => return Ok(resolution),

@@ -115,6 +115,12 @@ impl Schedule {
                     };
                     world.logs.get_mut(&partition).unwrap().append(entry);
                 }
+                // The marker at the end of a transaction, behind what it aborted.
+                for _ in 0..world.rng.random_range(0..3) {
+                    if world.chance(plan.hole * 2.0) {
+                        world.logs.get_mut(&partition).unwrap().append(Entry::Hole);
+                    }
+                }
             }
         }
         world.wake_members();
@@ -144,6 +150,18 @@ impl Schedule {
                 };
                 world.member(member).errors.push_back(fault);
                 world.member(member).woken.notify_one();
+                if deed == Deed::OutOfRange && world.rng.random_bool(0.5) {
+                    // Once more, when what it fetches has changed.
+                    let pause = world.rng.random_range(0..300);
+                    if world.rng.random_bool(0.7) {
+                        world.rebalance(true);
+                    }
+                    drop(world);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    let mut world = sim.lock();
+                    world.member(member).errors.push_back(fault);
+                    world.member(member).woken.notify_one();
+                }
             }
             Deed::CrashConsumer | Deed::CrashWriter => {
                 let which = self.number(100) as usize;
@@ -215,6 +233,9 @@ impl Schedule {
             world.tell(|| "calm".to_owned());
             world.server.away = false;
             world.server.slow_ms = 0;
+            // An owner that has nothing to write does not notice that its position was set back.
+            world.logs.values_mut().for_each(|log| log.append(Entry::Good));
+            world.wake_members();
         }
         self.processes.values().for_each(|process| process.freeze(false));
         let deadline = Instant::now() + CALM_DOWN;

@@ -106,10 +106,13 @@ impl PgWriter {
     }
 
     async fn try_write(&mut self, batch: &Batch) -> Result<Receipt, WriteError> {
-        self.connect().await.map_err(WriteError::Store)?;
-        let connection = self.connection.as_ref().expect("connect() succeeded");
         let timeout = self.settings.transaction_timeout;
-        let outcome = tokio::time::timeout(timeout, connection.write(batch)).await;
+        // One deadline for all of it: whoever watches the writer knows how long it may be silent.
+        let deadline = tokio::time::Instant::now() + timeout;
+        let connected = tokio::time::timeout_at(deadline, self.connect()).await;
+        connected.unwrap_or_else(|_| Err(no_answer("connecting a writer", timeout))).map_err(WriteError::Store)?;
+        let connection = self.connection.as_ref().expect("connect() succeeded");
+        let outcome = tokio::time::timeout_at(deadline, connection.write(batch)).await;
         let result = outcome.unwrap_or_else(|_| Err(WriteError::Store(no_answer("storing a batch", timeout))));
         self.lock_wait = matches!(&result, Err(WriteError::Store(error)) if error.code.as_deref() == Some("55P03"));
         // No answer of the server: what runs there is unknown, and only ending it makes it known.
