@@ -29,4 +29,5 @@ mod store_rewind;
 mod store_sqlite;
 mod storm;
 mod transactions;
+mod watchdog;
 mod zombie;
