@@ -41,4 +41,5 @@ mod store_rewind;
 mod store_sqlite;
 mod storm;
 mod transactions;
+mod watchdog;
 mod zombie;
