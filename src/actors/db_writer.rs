@@ -42,6 +42,8 @@ pub struct WriteReply {
     pub result: Result<Receipt, StoreError>,
     /// The slot of a partition of which the database refuses too many rows, and what was counted: then nothing was stored.
     pub storm: Option<(u16, Storm)>,
+    /// The slot of a partition of which a stored row differs.
+    pub differs: Option<u16>,
 }
 
 /// The right to send one batch.
@@ -117,10 +119,11 @@ impl Task for DbWriterTask {
             let Ok(WriteBatch { mut batch, mut guard, reply, _slot }) = job else {
                 return Ok(());
             };
-            let mut storm = None;
-            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut storm, &control).await;
+            let mut culprit = Culprit::default();
+            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut culprit, &control).await;
+            let Culprit { storm, differs } = culprit;
             // A consumer that is gone takes its positions from the store; nobody waits for this answer.
-            let _ = reply.send(WriteReply { batch, result, storm });
+            let _ = reply.send(WriteReply { batch, result, storm, differs });
         }
     }
 }
@@ -131,7 +134,7 @@ impl DbWriterTask {
         writer: &mut dyn StoreWriter,
         batch: &mut Batch,
         guard: &mut BatchGuard,
-        storm: &mut Option<(u16, Storm)>,
+        culprit: &mut Culprit,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
         let mut wait = Wait { delay: self.probe.0, retries: 0 };
@@ -155,8 +158,8 @@ impl DbWriterTask {
                     observe("error");
                     self.count_error(FailureClass::Split);
                     let rejection = Rejection::new(DeadLetterCode::Database(code), message);
-                    *storm = guard.refused(batch, index, &rejection.code);
-                    if storm.is_some() {
+                    culprit.storm = guard.refused(batch, index, &rejection.code);
+                    if culprit.storm.is_some() {
                         self.breaker.answered();
                         return Err(StoreError {
                             class: FailureClass::Split,
@@ -165,6 +168,13 @@ impl DbWriterTask {
                         });
                     }
                     batch.refuse(index, rejection, key_and_value);
+                }
+                Err(WriteError::Differs { slot, message }) => {
+                    observe("error");
+                    self.count_error(FailureClass::RowDiffers);
+                    self.breaker.answered();
+                    culprit.differs = Some(slot);
+                    return Err(StoreError { class: FailureClass::RowDiffers, code: None, message });
                 }
                 Err(WriteError::Store(error)) => {
                     observe(if error.class == FailureClass::Fenced { "fenced" } else { "error" });
@@ -247,6 +257,13 @@ impl DbWriterTask {
     fn count_error(&self, class: FailureClass) {
         self.metrics.store_errors.with_label_values(&[class.as_str()]).inc();
     }
+}
+
+/// The partition for whose sake a batch was not stored.
+#[derive(Default)]
+struct Culprit {
+    storm: Option<(u16, Storm)>,
+    differs: Option<u16>,
 }
 
 /// How long a batch waits between its tries.

@@ -118,6 +118,13 @@ pub enum WriteError {
         /// What the database said.
         message: String,
     },
+    /// A row is stored and differs from the record that was read again; nothing was stored.
+    Differs {
+        /// Slot of its partition in [`Batch::advances`].
+        slot: u16,
+        /// Which row.
+        message: String,
+    },
     /// Anything else. Whether the transaction committed may be unknown: [`StoreWriter::recover`] tells.
     Store(StoreError),
 }

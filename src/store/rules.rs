@@ -2,7 +2,8 @@
 //!
 //! Pure. Each gives the message of a refusal.
 
-use super::{PublishOutcome, StoreIdentity};
+use super::{PublishOutcome, StoreIdentity, WriteError};
+use crate::domain::batch::{Advance, Batch};
 
 /// Why a process of this cluster and group may not use the store; `None` when it may.
 pub(super) fn identity_refused(stored: &StoreIdentity, cluster_id: &str, group: &str) -> Option<String> {
@@ -45,6 +46,22 @@ pub(super) fn migration_state(
         return Err(format!("the schema lacks migrations ({}); run `drover migrate`", missing.join(", ")));
     }
     Ok(())
+}
+
+impl WriteError {
+    /// The row at this place is stored and differs from the one in the batch.
+    pub(super) fn differs(batch: &Batch, topic: &str, partition: i32, offset: i64) -> Self {
+        let is = |advance: &Advance| advance.partition == partition && advance.topic == topic;
+        let slot = batch.advances().iter().position(is).and_then(|slot| u16::try_from(slot).ok()).unwrap_or(0);
+        Self::Differs { slot, message: row_differs(topic, partition, offset) }
+    }
+}
+
+/// The message for a stored row that differs.
+pub(super) fn row_differs(topic: &str, partition: i32, offset: i64) -> String {
+    format!(
+        "the row that is stored for topic {topic:?} partition {partition} offset {offset} differs from the record that Kafka has there"
+    )
 }
 
 impl PublishOutcome {

@@ -15,6 +15,7 @@ mod group;
 mod holds;
 mod http;
 mod lost_answer;
+mod memory;
 mod outage;
 mod poison;
 mod positions;

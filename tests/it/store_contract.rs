@@ -256,7 +256,7 @@ async fn a_row_that_the_database_refuses_is_found_and_the_others_are_stored(test
                 refused.push(batch.metas()[index].offset);
                 batch.refuse(index, Rejection::new(DeadLetterCode::Database(code), message), row::key_and_value);
             }
-            Err(WriteError::Store(error)) => panic!("{error}"),
+            Err(other) => panic!("{other:?}"),
         }
         assert!(refused.len() <= 4, "{refused:?}");
     };

@@ -90,7 +90,7 @@ impl<G: Group> Work<'_, G> {
     }
 
     fn written(&mut self, lane: usize, reply: Option<Box<WriteReply>>) -> Result<(), ExitError> {
-        let Some(WriteReply { batch, result, storm }) = reply.map(|reply| *reply) else {
+        let Some(WriteReply { batch, result, storm, differs }) = reply.map(|reply| *reply) else {
             tracing::warn!(consumer_id = %self.task.id, "a writer died with a batch; its positions are taken from the store");
             for (id, _) in self.lanes.landed(lane, None) {
                 self.reset(&id, "lost_answer");
@@ -126,14 +126,18 @@ impl<G: Group> Work<'_, G> {
                 Ok(())
             }
             Err(error) if error.class == FailureClass::RowDiffers => {
-                let partitions = self.lanes.landed(lane, Some(batch));
-                for id in self.lanes.discard(lane) {
-                    self.reset(&id, "rebuild");
+                let culprit = differs
+                    .and_then(|slot| batch.advances().get(usize::from(slot)))
+                    .map(|advance| TopicPartition { topic: advance.topic.clone(), partition: advance.partition });
+                for (id, _) in self.lanes.landed(lane, Some(batch)) {
+                    if culprit.as_ref() != Some(&id) {
+                        self.reset(&id, "rebuild");
+                    }
                 }
-                for (id, _) in partitions {
-                    self.stop_partition(&id, StopCode::RowDiffers, error.message.clone())?;
+                match culprit {
+                    Some(id) => self.stop_partition(&id, StopCode::RowDiffers, error.message),
+                    None => Err(store_failed(&error)),
                 }
-                Ok(())
             }
             Err(error) => Err(store_failed(&error)),
         }

@@ -227,6 +227,8 @@ impl Connection {
             Err(Flight::Rows(error)) if is_own_key(&error) => self.write_staged(batch).await,
             Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error).await),
             Err(Flight::Other(error)) => Err(WriteError::Store(other_error(&error))),
+            // Only what is staged is compared.
+            Err(Flight::Differs(_)) => self.write_staged(batch).await,
         }
     }
 
@@ -303,7 +305,9 @@ impl Connection {
                 .await
                 .and_then(|row| row.try_get(0))
                 .map_err(Flight::Rows)?;
-            client.query_one(COMPARE_STAGE, &[]).await.map_err(Flight::Other)?;
+            if let Some(row) = client.query_opt(COMPARE_STAGE, &[]).await.map_err(Flight::Other)? {
+                return Err(Flight::Differs(row));
+            }
             let letters =
                 statements::write_dead_letters(client, &self.statements, batch).await.map_err(Flight::Other)?;
             statements::write_gaps(client, &self.statements, batch).await.map_err(Flight::Other)?;
@@ -324,6 +328,12 @@ impl Connection {
                 Err(match flight {
                     Flight::Rows(error) => self.bad_row(batch, &error).await,
                     Flight::Other(error) => WriteError::Store(other_error(&error)),
+                    Flight::Differs(row) => match (row.try_get(0), row.try_get(1), row.try_get(2)) {
+                        (Ok(topic), Ok(partition), Ok(offset)) => WriteError::differs(batch, topic, partition, offset),
+                        (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
+                            WriteError::Store(other_error(&error))
+                        }
+                    },
                 })
             }
         }
@@ -356,6 +366,8 @@ impl Positions<'_> {
 enum Flight {
     Rows(Error),
     Other(Error),
+    /// Topic, partition and offset of a row that is stored and differs.
+    Differs(tokio_postgres::Row),
 }
 
 /// Sends rows and the end of the stream, and waits for the count.

@@ -15,6 +15,8 @@ pub(super) enum Failure {
     Database { class: FailureClass, code: Option<&'static str>, message: String },
     /// Of the row with this index in the batch: nothing of the batch may be stored.
     Row { index: usize, code: &'static str, message: String },
+    /// A row of this slot is stored and differs: nothing of the batch may be stored.
+    Differs { slot: u16, message: String },
 }
 
 impl Failure {
@@ -41,6 +43,7 @@ impl Failure {
                 code: code.map(str::to_owned),
                 message: format!("cannot {what} in {}: {message}{}", path.display(), advice(code)),
             },
+            Self::Differs { message, .. } => StoreError { class: FailureClass::RowDiffers, code: None, message },
             Self::Row { index, code, message } => StoreError {
                 class: FailureClass::Bug,
                 code: Some(code.to_owned()),
@@ -53,6 +56,7 @@ impl Failure {
     pub(super) fn of_write(self, path: &Path) -> WriteError {
         match self {
             Self::Row { index, code, message } => WriteError::Row { index, code: code.to_owned(), message },
+            Self::Differs { slot, message } => WriteError::Differs { slot, message },
             other => WriteError::Store(other.context("store a batch", path)),
         }
     }

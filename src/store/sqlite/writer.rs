@@ -11,6 +11,7 @@ use super::statements::{BoundRow, InsertRow, IsStored};
 use super::{range, time};
 use crate::domain::batch::{Advance, Batch, DeadLetter, OffsetGap, Rollup, RowMeta};
 use crate::domain::failure::FailureClass;
+use crate::store::rules::row_differs;
 use crate::store::tiles::uncovered;
 use crate::store::{Receipt, Resolution, StoreError, StoreWriter, WriteError, headers, row};
 use diesel::prelude::*;
@@ -154,13 +155,8 @@ impl Job {
                 continue;
             }
             if !dead.contains(&(meta.slot, meta.offset)) && IsStored(&bound).get_result::<i64>(connection)? == 0 {
-                return Err(Failure::new(
-                    FailureClass::RowDiffers,
-                    format!(
-                        "the row that is stored for {} [{}] offset {} differs from the record that was read again",
-                        row.topic, row.partition, row.offset
-                    ),
-                ));
+                let message = row_differs(&row.topic, row.partition, row.offset);
+                return Err(Failure::Differs { slot: meta.slot, message });
             }
             receipt.duplicates += 1;
             self.rollups[meta.rollup()].count -= 1;

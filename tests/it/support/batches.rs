@@ -3,7 +3,7 @@
 use crate::support::stores::TestStore;
 use drover::domain::batch::Batch;
 use drover::domain::event::EventRow;
-use drover::domain::failure::{DeadLetterCode, Rejection};
+use drover::domain::failure::{DeadLetterCode, FailureClass, Rejection};
 use drover::domain::record::{OwnedRecord, PackedHeaders, RecordTimestamp, TimestampType};
 use drover::store::{Receipt, StoreError, StoreWriter, WriteError, row};
 use std::collections::BTreeMap;
@@ -74,6 +74,7 @@ pub async fn store(writer: &mut Box<dyn StoreWriter>, batch: &Batch) -> Receipt 
 pub fn store_error(result: Result<Receipt, WriteError>) -> StoreError {
     match result {
         Err(WriteError::Store(error)) => error,
+        Err(WriteError::Differs { message, .. }) => StoreError { class: FailureClass::RowDiffers, code: None, message },
         other => panic!("expected an error of the store, got {other:?}"),
     }
 }
