@@ -1,3 +1,5 @@
+//! The storm guard against floods, single bad records and orders.
+
 use super::*;
 use crate::domain::record::OwnedRecord;
 use proptest::prelude::*;
