@@ -14,11 +14,13 @@ use crate::config::{Override, hide_password};
 
 mod consumers;
 mod drill;
+mod offsets;
 mod overrides;
 mod topics;
 
 pub use consumers::{ConsumersArgs, ConsumersCommand, PartitionFlags, ServerFlags, TargetFlags};
 pub use drill::DrillArgs;
+pub use offsets::{ChangeFlags, OffsetTarget, OffsetsArgs, OffsetsCommand};
 pub use topics::{TopicsArgs, TopicsCommand};
 
 /// Drives herds of Kafka consumers: supervised, exactly once into PostgreSQL, with every failure in view.
@@ -52,6 +54,8 @@ pub enum Command {
     Produce(ProduceArgs),
     /// List, describe, create and grow topics.
     Topics(TopicsArgs),
+    /// Show, rewind, skip and restart positions.
+    Offsets(OffsetsArgs),
     /// See and drive the consumers of a running drover.
     Consumers(ConsumersArgs),
     /// Read the records that could not be stored as rows.

@@ -225,7 +225,7 @@ metrics! {
     offset_commits: IntCounterVec = "drover_offset_commits_total" ["consumer_id", "outcome"];
     /// Ranges of offsets that Kafka never delivers, written down as confirmed gaps.
     offset_gaps: IntCounterVec = "drover_offset_gaps_total" ["consumer_id", "topic", "reason"];
-    /// Positions read again from the database; cause is fenced, lost_answer, rebuild or storm.
+    /// Positions set again: read from the database (cause fenced, lost_answer, rebuild or storm), or sought again after a seek that failed (seek).
     position_resets: IntCounterVec = "drover_position_resets_total" ["consumer_id", "cause"];
     /// Dead letters sent to their topic; outcome is published, refused or error.
     dead_letters_published: IntCounterVec = "drover_dead_letters_published_total" ["topic", "outcome"];
@@ -319,7 +319,7 @@ impl Metrics {
         for outcome in ["ok", "error"] {
             self.offset_commits.with_label_values(&[consumer_id, outcome]);
         }
-        for cause in ["fenced", "lost_answer", "rebuild", "storm"] {
+        for cause in ["fenced", "lost_answer", "rebuild", "storm", "seek"] {
             self.position_resets.with_label_values(&[consumer_id, cause]);
         }
         self.partition_pauses.with_label_values(&[consumer_id]);

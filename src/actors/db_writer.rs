@@ -55,10 +55,11 @@ impl Task for DbWriterTask {
                 job = control.while_idle(self.pool.next()) => job,
             };
             let WriteBatch { mut batch, mut guard, reply, _slot } = job;
-            let mut storm = None;
-            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut storm, &control).await;
+            let mut culprit = Culprit::default();
+            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut culprit, &control).await;
+            let Culprit { differs, storm } = culprit;
             // A consumer that is gone takes its positions from the store; nobody waits for this answer.
-            let _ = reply.send(WriteReply { batch, result, storm });
+            let _ = reply.send(WriteReply { batch, result, differs, storm });
         }
     }
 }
@@ -69,7 +70,7 @@ impl DbWriterTask {
         writer: &mut dyn StoreWriter,
         batch: &mut Batch,
         guard: &mut BatchGuard,
-        storm: &mut Option<(u16, Storm)>,
+        culprit: &mut Culprit,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
         let mut wait = Wait { delay: self.probe.0, retries: 0 };
@@ -93,8 +94,8 @@ impl DbWriterTask {
                     observe("error");
                     self.count_error(FailureClass::Split);
                     let rejection = Rejection::new(DeadLetterCode::Database(code), message);
-                    *storm = guard.refused(batch, index, &rejection.code);
-                    if storm.is_some() {
+                    culprit.storm = guard.refused(batch, index, &rejection.code);
+                    if culprit.storm.is_some() {
                         self.breaker.answered();
                         return Err(StoreError {
                             class: FailureClass::Split,
@@ -103,6 +104,13 @@ impl DbWriterTask {
                         });
                     }
                     batch.refuse(index, rejection, key_and_value);
+                }
+                Err(WriteError::Differs { slot, error }) => {
+                    observe("error");
+                    self.count_error(error.class);
+                    self.breaker.answered();
+                    culprit.differs = Some(slot);
+                    return Err(error);
                 }
                 Err(WriteError::Store(error)) => {
                     observe(if error.class == FailureClass::Fenced { "fenced" } else { "error" });
@@ -185,6 +193,13 @@ impl DbWriterTask {
     fn count_error(&self, class: FailureClass) {
         self.metrics.store_errors.with_label_values(&[class.as_str()]).inc();
     }
+}
+
+/// The partition that keeps its batch from being stored, by its slot, where it is one.
+#[derive(Default)]
+struct Culprit {
+    differs: Option<u16>,
+    storm: Option<(u16, Storm)>,
 }
 
 /// How long a batch waits between its tries.

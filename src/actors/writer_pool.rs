@@ -30,6 +30,8 @@ pub struct WriteReply {
     pub batch: Batch,
     /// What became of it.
     pub result: Result<Receipt, StoreError>,
+    /// Slot of the partition whose stored row differs, where that is what happened and the store told it.
+    pub differs: Option<u16>,
     /// The slot of a partition of which the database refuses too many rows, and what was counted: then nothing was stored.
     pub storm: Option<(u16, Storm)>,
 }

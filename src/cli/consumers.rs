@@ -33,6 +33,9 @@ pub struct ConsumersArgs {
 pub enum ConsumersCommand {
     /// List the consumers of a running drover: state, restarts, partitions, lag, and what is held.
     List {
+        /// Those of all replicas of the group, and every partition with its owner.
+        #[arg(long)]
+        all: bool,
         /// Print JSON.
         #[arg(long)]
         json: bool,

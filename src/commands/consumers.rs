@@ -2,6 +2,7 @@
 //!
 //! Prints what the server says. Fails as the client does, with its exit codes.
 
+mod all;
 mod list;
 
 use crate::cli::{ConsumersCommand, ServerFlags, TargetFlags};
@@ -15,7 +16,8 @@ use std::io::Write;
 /// No answer, or the server refuses.
 pub async fn run(command: &ConsumersCommand, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let said = match command {
-        ConsumersCommand::List { json, server } => return list::run(&connect(server)?, *json, out).await,
+        ConsumersCommand::List { all: true, json, server } => return all::run(&connect(server)?, *json, out).await,
+        ConsumersCommand::List { all: false, json, server } => return list::run(&connect(server)?, *json, out).await,
         ConsumersCommand::Pause { target, reason, server } => {
             hold(target, "pause", json!({ "reason": reason }), server).await?
         }

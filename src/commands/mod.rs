@@ -8,6 +8,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod drill;
 pub mod migrate;
+pub mod offsets;
 pub mod produce;
 pub mod run;
 pub mod table;
@@ -63,6 +64,11 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let config = with_store()?;
             let store = store::open(&config.store)?;
             app::on_system(async move { audit::run(args, &config.kafka, &store, &mut out, &mut |_| {}).await })
+        }
+        Command::Offsets(args) => {
+            let config = with_store()?;
+            let store = store::open(&config.store)?;
+            app::on_system(async move { offsets::run(&args.command, &config.kafka, &store, &mut out).await })
         }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;

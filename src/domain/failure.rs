@@ -225,15 +225,12 @@ impl FailureClass {
 
 /// SQLSTATE that drover's own function raises when the compare-and-swap of a position fails.
 pub const SQLSTATE_FENCED: &str = "DR001";
-/// SQLSTATE that drover's own function raises when a stored row differs from the record read again.
-pub const SQLSTATE_ROW_DIFFERS: &str = "DR002";
 
 /// The class of an SQLSTATE. Codes: PostgreSQL documentation, appendix A.
 #[must_use]
 pub fn classify_sqlstate(code: &str) -> FailureClass {
     match code {
         SQLSTATE_FENCED => FailureClass::Fenced,
-        SQLSTATE_ROW_DIFFERS => FailureClass::RowDiffers,
         // Serialization failure, deadlock, lock not available, query canceled, idle-in-transaction timeout.
         "40001" | "40P01" | "55P03" | "57014" | "25P03" => FailureClass::RetryBatch,
         // Became read-only (a failover, a full disk guarded by the provider).

@@ -11,6 +11,7 @@ pub mod failure;
 pub mod generator;
 pub mod group;
 pub mod hold;
+pub mod offset_plan;
 pub mod offsets;
 pub mod rebalance;
 pub mod record;

@@ -21,9 +21,7 @@ pub fn rows() -> Vec<Row> {
 async fn restart(stage: Arc<Stage>) -> Verdict {
     let mut trial = Trial::new(Arc::clone(&stage), "postgres-restart").await;
     trial.goal(GOAL);
-    trial.load().await;
-    let drover = trial.run().start("drover");
-    trial.until_flowing().await;
+    let drover = trial.started().await;
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let began = SystemTime::now();
@@ -37,9 +35,7 @@ async fn restart(stage: Arc<Stage>) -> Verdict {
 async fn crash(stage: Arc<Stage>) -> Verdict {
     let mut trial = Trial::new(Arc::clone(&stage), "postgres-crash").await;
     trial.goal(GOAL);
-    trial.load().await;
-    let drover = trial.run().start("drover");
-    trial.until_flowing().await;
+    let drover = trial.started().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let began = SystemTime::now();
     tokio::task::block_in_place(|| stage.postgres.crash());
@@ -55,9 +51,7 @@ async fn commit_cut(stage: Arc<Stage>) -> Verdict {
     let mut trial = Trial::new(Arc::clone(&stage), "commit-cut").await;
     let proxy = Proxy::cutting(stage.postgres.address(), CutAt::Answer, 0).await;
     trial.database_url = stage.postgres.url_at(proxy.port);
-    trial.load().await;
-    let drover = trial.run().start("drover");
-    trial.until_flowing().await;
+    let drover = trial.started().await;
     let deadline = Instant::now() + Duration::from_secs(180);
     let began = SystemTime::now();
     let mut left = cuts;

@@ -9,6 +9,7 @@
 mod audit;
 mod link;
 mod load;
+mod log;
 mod report;
 mod servers;
 mod stage;
@@ -16,12 +17,22 @@ mod support;
 mod timing;
 mod trial;
 
+mod brokers;
 mod databases;
+mod groups;
+mod memory;
+mod networks;
 mod processes;
+mod records;
+mod refusals;
+mod supervision;
 
+use futures::FutureExt as _;
 use report::{Entry, Ground, Results};
 use servers::Scripts;
 use stage::{Row, Stage, Verdict};
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,7 +40,20 @@ use std::time::Instant;
 
 /// The matrix, in the order of the table.
 fn rows() -> Vec<Row> {
-    [processes::rows(), databases::rows()].into_iter().flatten().collect()
+    [
+        processes::rows(),
+        supervision::rows(),
+        brokers::rows(),
+        databases::rows(),
+        refusals::rows(),
+        networks::rows(),
+        groups::rows(),
+        records::rows(),
+        memory::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -78,10 +102,9 @@ async fn run(rows: &[Row], chosen: &[&Row], scripts: Scripts, whole: bool) -> bo
     for (number, row) in chosen.iter().enumerate() {
         println!("[{}/{}] {}: {}", number + 1, chosen.len(), row.name, row.fault);
         let row_started = Instant::now();
-        let verdict = match tokio::spawn((row.run)(Arc::clone(&stage))).await {
-            Ok(verdict) => verdict,
-            Err(error) => Verdict::broken(panic_text(error)),
-        };
+        // Whatever breaks off a row ends that row alone.
+        let judged = AssertUnwindSafe((row.run)(Arc::clone(&stage))).catch_unwind().await;
+        let verdict = judged.unwrap_or_else(|panic| Verdict::broken(panic_text(&*panic)));
         let entry = Entry::new(row, verdict, row_started.elapsed().as_secs(), &ground);
         println!("    {}", entry.line());
         entry.verdict.failures.iter().for_each(|failure| println!("    {failure}"));
@@ -107,12 +130,8 @@ async fn run(rows: &[Row], chosen: &[&Row], scripts: Scripts, whole: bool) -> bo
     failed.is_empty()
 }
 
-fn panic_text(error: tokio::task::JoinError) -> String {
-    let panic = match error.try_into_panic() {
-        Ok(panic) => panic,
-        Err(error) => return error.to_string(),
-    };
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    format!("the row broke off: {}", text.unwrap_or_else(|| "a panic without a message".to_owned()))
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the row broke off: {}", text.unwrap_or("a panic without a message"))
 }

@@ -24,9 +24,7 @@ async fn kill_9(stage: Arc<Stage>) -> Verdict {
     let times = stage.either(20, 4);
     let mut trial = Trial::new(stage, "kill-9").await;
     trial.goal(RESTART_GOAL);
-    trial.load().await;
-    let mut drover = trial.run().start("drover");
-    trial.until_flowing().await;
+    let mut drover = trial.started().await;
     for time in 0..times {
         // At different places of its work each time.
         tokio::time::sleep(Duration::from_millis(700 + time * 137 % 900)).await;
@@ -42,9 +40,7 @@ async fn kill_9(stage: Arc<Stage>) -> Verdict {
 async fn sigterm(stage: Arc<Stage>) -> Verdict {
     let mut trial = Trial::new(stage, "sigterm").await;
     trial.goal(RESTART_GOAL);
-    trial.load().await;
-    let mut drover = trial.run().start("drover");
-    trial.until_flowing().await;
+    let mut drover = trial.started().await;
     for _ in 0..5 {
         let before = trial.confirmed();
         trial.loads()[0].set_rate(20 * RATE);

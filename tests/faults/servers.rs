@@ -152,6 +152,10 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
+        if !self.cluster.is_empty() {
+            // The last nodes of a cluster wait for the others before they stop.
+            output(&self.script, "kill", &self.environment());
+        }
         clean(&self.script, &self.environment());
     }
 }

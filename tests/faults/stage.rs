@@ -46,7 +46,7 @@ impl Verdict {
 }
 
 /// What runs a row.
-pub type Run = fn(Arc<Stage>) -> Pin<Box<dyn Future<Output = Verdict> + Send>>;
+pub type Run = fn(Arc<Stage>) -> Pin<Box<dyn Future<Output = Verdict>>>;
 
 /// A row of the matrix.
 pub struct Row {

@@ -77,12 +77,14 @@ pub async fn rate(client: &Client, partitions: &[i32], from: SystemTime, to: Sys
     rows / to.duration_since(from).map_or(1.0, |time| time.as_secs_f64())
 }
 
-/// How often each partition changed from one consumer to another between two times: the most of any.
-pub async fn moves(client: &Client) -> i64 {
-    let sql = "SELECT coalesce(max(moves), 0) FROM (SELECT partition, count(*) FILTER (WHERE consumer_id <> before) AS moves \
-               FROM (SELECT partition, consumer_id, lag(consumer_id) OVER (PARTITION BY partition ORDER BY \"offset\") AS before \
-               FROM stored) AS owners GROUP BY partition) AS counts";
-    client.query_one(sql, &[]).await.unwrap().get(0)
+/// How often a partition changed from one consumer to another between two times: the most of any.
+pub async fn moves(client: &Client, from: SystemTime, to: SystemTime) -> i64 {
+    let sql = "SELECT coalesce(max(moves), 0) FROM (\
+               SELECT partition, count(*) FILTER (WHERE consumer_id <> before) AS moves FROM (\
+               SELECT partition, consumer_id, committed_at, \
+               lag(consumer_id) OVER (PARTITION BY partition ORDER BY \"offset\") AS before FROM stored) AS owners \
+               WHERE committed_at > $1 AND committed_at < $2 GROUP BY partition) AS counts";
+    client.query_one(sql, &[&utc(from), &utc(to)]).await.unwrap().get(0)
 }
 
 fn utc(time: SystemTime) -> DateTime<Utc> {

@@ -2,7 +2,8 @@
 //! verdict. A row injects; everything that is the same for all rows is here.
 
 use crate::audit;
-use crate::load::{Load, LoadSpec, Sent};
+use crate::load::{Fate, Load, LoadSpec, Sent};
+use crate::log;
 use crate::stage::{Stage, Verdict};
 use crate::support::database::Database;
 use crate::support::drover::{Drover, DroverCommand};
@@ -11,7 +12,8 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use std::collections::BTreeMap;
+use rdkafka::error::KafkaResult;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,6 +31,13 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Ids of one load begin so far from those of the other.
 const IDS: i64 = 1 << 40;
+
+fn ends(brokers: &str, topic: &str) -> KafkaResult<BTreeMap<i32, i64>> {
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), ASK_TIMEOUT)?;
+    let partitions = metadata.topics()[0].partitions().iter().map(|partition| partition.id());
+    partitions.map(|partition| Ok((partition, consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT)?.1))).collect()
+}
 
 /// See the module.
 pub struct Trial {
@@ -112,16 +121,16 @@ impl Trial {
 
     /// The ends of the log of each partition.
     pub async fn partitions(&self) -> BTreeMap<i32, i64> {
-        let (brokers, topic) = (self.load_brokers.clone(), self.topic.clone());
-        let asked = tokio::task::spawn_blocking(move || {
-            let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
-            let metadata = consumer.fetch_metadata(Some(&topic), ASK_TIMEOUT).unwrap();
-            let partitions = metadata.topics()[0].partitions().iter().map(|partition| partition.id());
-            partitions
-                .map(|partition| (partition, consumer.fetch_watermarks(&topic, partition, ASK_TIMEOUT).unwrap().1))
-                .collect()
-        });
-        asked.await.unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (brokers, topic) = (self.load_brokers.clone(), self.topic.clone());
+            match tokio::task::spawn_blocking(move || ends(&brokers, &topic)).await.unwrap() {
+                Ok(ends) => return ends,
+                // A leader that has just changed, for example.
+                Err(error) => assert!(Instant::now() < deadline, "the ends of the log: {error}"),
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// `drover` with these arguments and the settings of the trial.
@@ -139,6 +148,20 @@ impl Trial {
     /// `drover run` as it is meant to be run: static membership through a replica id.
     pub fn run(&self) -> DroverCommand {
         self.drover(&["run", "--consumers", &CONSUMERS.to_string()]).set("DROVER_REPLICA_ID", "replica-1")
+    }
+
+    /// Starts load and process, and waits until each consumer has its share and stores.
+    pub async fn started(&mut self) -> Drover {
+        self.load().await;
+        let drover = self.run().start("drover");
+        self.until_shared(&drover).await;
+        drover
+    }
+
+    /// Waits until each consumer of the only process has its share and stores.
+    pub async fn until_shared(&self, drover: &Drover) {
+        drover.until_each_owns(usize::try_from(PARTITIONS).unwrap() / CONSUMERS).await;
+        self.until_flowing().await;
     }
 
     /// One consumer of a dynamic member.
@@ -295,6 +318,7 @@ impl Trial {
             }
         }
         let ends = self.partitions().await;
+        self.resolve(&mut sent, &ends).await;
         let deadline = Instant::now() + PATIENCE;
         while !self.is_stored(&ends).await && Instant::now() < deadline {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -317,6 +341,23 @@ impl Trial {
             self.fail(finding);
         }
         client
+    }
+
+    /// Records that the brokers never confirmed may be on the log or not: the log decides what they had to become.
+    async fn resolve(&mut self, sent: &mut [Sent], ends: &BTreeMap<i32, i64>) {
+        let unconfirmed = sent.iter().filter(|sent| sent.fate == Fate::Unconfirmed).count();
+        if unconfirmed == 0 {
+            return;
+        }
+        let log = log::read(&self.load_brokers, &self.topic, ends).await;
+        let places: HashMap<i64, (i32, i64)> = log.into_iter().filter_map(|(place, id)| Some((id?, place))).collect();
+        for record in sent.iter_mut().filter(|sent| sent.fate == Fate::Unconfirmed) {
+            record.fate = Fate::Nothing;
+            if let Some(&(partition, offset)) = places.get(&record.id) {
+                (record.partition, record.offset, record.fate) = (partition, offset, Fate::Row);
+            }
+        }
+        self.note(format!("{unconfirmed} events were not confirmed by the brokers; the log says which they took"));
     }
 
     async fn is_stored(&self, ends: &BTreeMap<i32, i64>) -> bool {

@@ -77,7 +77,7 @@ impl<G: Group> Work<'_, G> {
         if let Some(expected) = expected {
             // Records may have been dropped while it was held.
             partition.read = Some(ReadPosition::at(expected));
-            self.seek(id, expected)?;
+            self.seek(id, expected, 0)?;
         }
         if self.lanes_paused(lane) || waiting {
             return Ok(());

@@ -14,6 +14,7 @@ mod processing;
 mod receipts;
 mod recorder;
 mod revoke;
+mod seek;
 pub mod start;
 mod storm;
 mod watchdog;
@@ -30,7 +31,7 @@ use super::leases::Place;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
-use super::writer_pool::{WriteReply, WriterPool};
+use super::writer_pool::{WriteReply, WriterPool, WriterSlot};
 use crate::board::Board;
 use crate::domain::event::Mapping;
 use crate::domain::failure::StopCode;
@@ -64,8 +65,9 @@ const BURST: usize = 256;
 const TICK: Duration = Duration::from_millis(250);
 /// How long a consumer whose group gave it nothing counts as starting; a member without partitions hears nothing more.
 const IDLE_MEMBER_AFTER: Duration = Duration::from_secs(10);
-/// How often the topics' ids are compared with those stored.
-const IDENTITY_CHECK: Duration = Duration::from_secs(60);
+/// How often the topics' ids are compared with those stored. librdkafka reads on in a topic that was created again without a
+/// word, so what it delivers until then is stored under the old incarnation.
+const IDENTITY_CHECK: Duration = Duration::from_secs(10);
 /// Pause after an error of the client, which otherwise reports hundreds a second while no broker answers.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// How long closing the client may take before it is left to the background.
@@ -156,6 +158,8 @@ enum Answer {
     Reset(Vec<(TopicPartition, u64)>, Vec<Start>),
     /// Partitions looked at because the client reported an offset outside the log, or because it is time.
     Checked(Vec<Start>),
+    /// A seek failed a moment ago.
+    SeekAgain(seek::SeekAgain),
 }
 
 struct Work<'c, G: Group> {
@@ -175,6 +179,8 @@ struct Work<'c, G: Group> {
     /// Partitions whose position must be taken from the store as soon as their lane is not in flight.
     resets: Vec<TopicPartition>,
     checking: bool,
+    /// An error was reported while a check was under way, which may not know all that it concerns.
+    check_again: bool,
     /// The client reported an offset outside the log and fetches no more until it is told where to.
     seek_after_check: bool,
     joined: bool,
@@ -216,6 +222,7 @@ impl<'c, G: Group> Work<'c, G> {
             revoking: None,
             resets: Vec::new(),
             checking: false,
+            check_again: false,
             seek_after_check: false,
             joined: false,
             started: now,
@@ -232,6 +239,8 @@ impl<'c, G: Group> Work<'c, G> {
     /// Works until the stop; gives back what was left, if anything was.
     async fn run(mut self) -> Result<Option<String>, ExitError> {
         let mut records = self.consumer.records();
+        // Kept over the turns: it has a place in the queue for a writer.
+        let mut slot: Option<BoxFuture<'c, WriterSlot>> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -256,6 +265,9 @@ impl<'c, G: Group> Work<'c, G> {
             let pause_at = self.blocked_since.map(|since| since + pauses::PAUSE_AFTER);
             let urgent = self.stopping.is_some() || self.revoking.is_some();
             let ready = if self.has_place() { self.lanes.ready(Instant::now(), urgent) } else { None };
+            if ready.is_none() {
+                slot = None;
+            }
             let ready_at = self.lanes.next_ready().filter(|_| ready.is_none() && !self.task.min_batch_age.is_zero());
             tokio::select! {
                 biased;
@@ -263,9 +275,10 @@ impl<'c, G: Group> Work<'c, G> {
                 event = self.consumer.rebalance() => self.rebalances.push_back(event),
                 Ok(()) = self.holds.changed() => self.obey_holds()?,
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.answered(answer)?,
-                slot = self.task.pool.slot(), if ready.is_some() => {
+                free = slot.get_or_insert_with(|| Box::pin(self.task.pool.slot())), if ready.is_some() => {
+                    slot = None;
                     if let Some(lane) = ready {
-                        self.send(lane, slot);
+                        self.send(lane, free);
                     }
                 }
                 done = self.intake.next_processed(), if self.intake.is_processing() => {
@@ -276,7 +289,7 @@ impl<'c, G: Group> Work<'c, G> {
                     self.resume_with_room()?;
                 }
                 _ = tick.tick() => {
-                    self.tick();
+                    self.tick()?;
                     self.watch()?;
                     self.resume_with_room()?;
                 }
@@ -319,7 +332,7 @@ impl<'c, G: Group> Work<'c, G> {
                     consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, expected = offset,
                     delivered = record.offset(), "the first record lies behind its position; reading once more to confirm the gap"
                 );
-                self.seek(&id, offset)
+                self.seek(&id, offset, 0)
             }
             Taken::Storm(id, storm) => self.quarantine(&id, &storm),
             Taken::TooLarge(id, bytes) => {
@@ -327,10 +340,6 @@ impl<'c, G: Group> Work<'c, G> {
                 self.stop_partition(&id, StopCode::RecordExceedsMemory, message)
             }
         }
-    }
-
-    fn seek(&self, id: &TopicPartition, offset: i64) -> Result<(), ExitError> {
-        self.consumer.seek(&id.topic, id.partition, offset).map_err(failed)
     }
 
     /// An error between records: most pass by themselves.

@@ -103,7 +103,8 @@ impl<G: Group> Work<'_, G> {
 
     fn own(&mut self, start: Start) {
         let Start { id, incarnation, next_offset, stop, .. } = start;
-        let lane = self.owned.emptiest_lane(self.lanes.count());
+        // One transaction in flight per partition: a batch of an earlier ownership may still be under way.
+        let lane = self.lanes.writing(&id).unwrap_or_else(|| self.owned.emptiest_lane(self.lanes.count()));
         let stop = stop.map(|(code, message)| self.stopped(&id, code, message));
         let mapping = match self.task.mappings.get(&id.topic) {
             Some(mapping) => Arc::clone(mapping),
@@ -310,7 +311,7 @@ impl<G: Group> Work<'_, G> {
             partition.stored = next_offset;
             partition.queued = next_offset;
             partition.read = Some(ReadPosition::at(next_offset));
-            self.seek(&id, next_offset)?;
+            self.seek(&id, next_offset, 0)?;
         }
         Ok(())
     }
@@ -319,6 +320,7 @@ impl<G: Group> Work<'_, G> {
     /// time.
     pub fn check_positions(&mut self) {
         if self.checking {
+            self.check_again |= self.seek_after_check;
             return;
         }
         let partitions: Vec<TopicPartition> =
@@ -337,6 +339,10 @@ impl<G: Group> Work<'_, G> {
     /// Stops what lies outside, and seeks again where nothing is wrong: after such an error the client fetches no more.
     pub fn checked(&mut self, starts: Vec<Start>) -> Result<(), ExitError> {
         self.checking = false;
+        if std::mem::take(&mut self.check_again) {
+            self.check_positions();
+            return Ok(());
+        }
         let seek = std::mem::take(&mut self.seek_after_check);
         for Start { id, stop, beginning, .. } in starts {
             let Some(partition) = self.owned.get(&id).filter(|p| !p.revoking && p.stop.is_none()) else {
@@ -352,7 +358,7 @@ impl<G: Group> Work<'_, G> {
                 Some((code, message)) => self.stop_partition(&id, code, message)?,
                 None if seek && partition.read.is_some() => {
                     partition.read = Some(ReadPosition::at(expected));
-                    self.seek(&id, expected)?;
+                    self.seek(&id, expected, 0)?;
                 }
                 None => {}
             }

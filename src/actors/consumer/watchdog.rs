@@ -57,7 +57,7 @@ impl<G: Group> Work<'_, G> {
         }
         tracing::warn!(consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, "{stands}; seeking again");
         partition.read = Some(ReadPosition::at(expected));
-        self.seek(id, expected)?;
+        self.seek(id, expected, 0)?;
         if waiting || self.lanes_paused(lane) {
             return Ok(());
         }

@@ -292,6 +292,9 @@ async fn zombie(run: &Run) -> Result<(), String> {
         Err(WriteError::Store(error)) => {
             Err(format!("the zombie's batch failed, but not by its position: {}", error.message))
         }
+        Err(WriteError::Differs { error, .. }) => {
+            Err(format!("the zombie's batch was refused for a row that differs: {}", error.message))
+        }
         Err(WriteError::Row { message, .. }) => Err(format!("the zombie's batch was refused for a row: {message}")),
         Ok(_) => {
             run.edit(|report| report.doubled = Some(1));
