@@ -65,6 +65,15 @@ fn what_an_operator_releases_passes_until_the_flood_is_over() {
     assert!((0..5).any(|offset| syntax(&mut guard, 3_000 + offset).is_some()));
 }
 
+#[test]
+fn what_was_let_pass_does_not_count_against_what_follows_it() {
+    let mut guard = StormGuard::new(LIMITS);
+    guard.pardon();
+    assert!((0..1_000).all(|offset| syntax(&mut guard, offset).is_none()));
+    guard.good_many(5);
+    assert_eq!(syntax(&mut guard, 2_000), None, "the flood is over, and one record is no storm");
+}
+
 proptest! {
     #[test]
     fn a_storm_comes_exactly_when_a_limit_is_passed(records in prop::collection::vec(prop::bool::weighted(0.45), 1..200)) {
