@@ -20,6 +20,7 @@ mod holds;
 mod http;
 mod http_orders;
 mod lost_answer;
+mod memory;
 mod outage;
 mod poison;
 mod positions;

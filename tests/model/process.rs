@@ -158,6 +158,7 @@ impl Process {
                 holds: Arc::new(Holds::new(Arc::clone(&parts.store) as _, "replica")),
                 place: None,
                 storm: NO_STORM,
+                watchdog_timeout: Duration::from_secs(30),
             });
         }
         process

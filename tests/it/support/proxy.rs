@@ -109,7 +109,13 @@ async fn forward(
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
-                let Ok(1..) = read else { return };
+                let Ok(1..) = read else {
+                    if is_frozen() {
+                        // Nobody is told of the end either.
+                        std::future::pending::<()>().await;
+                    }
+                    return;
+                };
                 let bytes = &from_client[..read.unwrap_or(0)];
                 if is_frozen() {
                     continue;
@@ -124,7 +130,13 @@ async fn forward(
                 }
             }
             read = server.read(&mut from_server) => {
-                let Ok(1..) = read else { return };
+                let Ok(1..) = read else {
+                    if is_frozen() {
+                        // Nobody is told of the end either.
+                        std::future::pending::<()>().await;
+                    }
+                    return;
+                };
                 let bytes = &from_server[..read.unwrap_or(0)];
                 if is_frozen() {
                     continue;
