@@ -115,7 +115,7 @@ impl Client {
             headers.insert(AUTHORIZATION, bearer);
         }
         headers.insert("x-drover-request", HeaderValue::from_static("1"));
-        let name: String = actor.chars().filter(char::is_ascii_graphic).take(ACTOR_CHARACTERS).collect();
+        let name: String = actor.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(ACTOR_CHARACTERS).collect();
         if let Some(name) = HeaderValue::from_str(&name).ok().filter(|name| !name.is_empty()) {
             headers.insert("x-drover-actor", name);
         }

@@ -92,7 +92,7 @@ impl AppOperator {
             self.supervisor.send(StartChild(spec)).await.map_err(gone)?.map_err(refused)?;
             ids.push(id);
         }
-        Ok(format!("{before} {name}s are {want} now, with {}", ids[before..].join(", ")))
+        Ok(format!("{name}s: from {before} to {want}, with {}", ids[before..].join(", ")))
     }
 
     async fn remove_consumers(&self, mut ids: Vec<String>, want: usize) -> Result<String, CommandError> {
@@ -143,9 +143,9 @@ impl AppOperator {
 
 fn told(name: &str, before: usize, want: usize, removed: &[String], late: &[String]) -> String {
     if removed.is_empty() {
-        return format!("{want} {name}s are there, as asked");
+        return format!("{name}s: {want}, as before");
     }
-    let mut said = format!("{before} {name}s are {want} now, without {}", removed.join(", "));
+    let mut said = format!("{name}s: from {before} to {want}, without {}", removed.join(", "));
     if !late.is_empty() {
         let late = late.join(", ");
         said.push_str(&format!(" ({late} did not finish within shutdown.grace; what it had in hand is read again)"));
