@@ -43,7 +43,7 @@ impl Processor for Sections {
 
 fn options() -> Options {
     let sections = BTreeMap::from([("checkout_btn", "checkout"), ("search_box", "catalogue"), ("menu", "everywhere")]);
-    Options { processor: Some(Arc::new(Sections(sections))) }
+    Options { processor: Some(Arc::new(Sections(sections))), ..Options::default() }
 }
 
 fn main() -> anyhow::Result<()> {

@@ -5,12 +5,18 @@
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
 mod children;
+mod drills;
+mod hold_orders;
+mod operator;
 mod prepare;
 mod receipt;
+mod scale;
 
 pub use prepare::AppError;
 pub use receipt::Receipt;
 
+use crate::actors::drills::Outage;
+use crate::actors::replica::ProcessFacts;
 use crate::actors::shutdown::ShutDown;
 use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
@@ -18,11 +24,12 @@ use crate::config::{Config, Escalation, EventsConfig, FieldMapping};
 use crate::domain::event::Mapping;
 use crate::domain::restart;
 use crate::domain::status::{ChildKind, ChildStatus, ExitRecord};
-use crate::http::{self, HttpState};
+use crate::http::{self, DrillSlot, HttpState, OperatorSlot};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
 use actix_web::dev::ServerHandle;
 use children::Fleet;
+use operator::AppOperator;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -39,6 +46,8 @@ const BEAT: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The step between decoding and storing.
     pub processor: Option<Arc<dyn Processor>>,
+    /// How the brokers go away in a drill, where this program can make them; else they are made to look away.
+    pub outage: Option<Outage>,
 }
 
 /// A running drover.
@@ -59,10 +68,11 @@ impl App {
     pub async fn start(config: Config, options: Options) -> Result<Self, AppError> {
         let metrics =
             Metrics::new().map_err(|error| AppError::Internal(format!("metrics cannot be declared: {error}")))?;
-        let replica_id = config.replica_id.clone().unwrap_or_else(host_name);
+        let host = host_name();
+        let replica_id = config.replica_id.clone().unwrap_or_else(|| host.clone());
         let identity = Identity {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            replica_id,
+            replica_id: replica_id.clone(),
             group: config.kafka.group.clone(),
             topics: config.kafka.topics.clone(),
             store: config
@@ -76,8 +86,15 @@ impl App {
         };
         let board = Arc::new(Board::new(identity, chrono::Utc::now().timestamp_millis()));
         // First of all, so that a start that waits can be seen to wait.
+        let (orders, rehearsals) = (OperatorSlot::default(), DrillSlot::new(&config.drills));
         let http = if config.http.enabled {
-            let state = HttpState { board: Arc::clone(&board), metrics: metrics.clone(), config: config.http.clone() };
+            let state = HttpState {
+                board: Arc::clone(&board),
+                metrics: metrics.clone(),
+                config: config.http.clone(),
+                operator: orders.clone(),
+                drills: rehearsals.clone(),
+            };
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
             actix::spawn(server);
@@ -85,7 +102,7 @@ impl App {
         } else {
             None
         };
-        let prepared = prepare::prepare(&config).await?;
+        let prepared = prepare::prepare(&config, &board.identity().replica_id).await?;
         board.set_cluster_id(prepared.identity.cluster_id.clone());
         board.set_store_ok(true);
         let observer = Observer { metrics: metrics.clone() };
@@ -112,7 +129,16 @@ impl App {
             }
         });
         let grace = config.shutdown.grace;
-        let fleet = Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options)?;
+        let drills = drills::drills(&config, &prepared, &supervisor, (&board, &metrics), options.outage.clone());
+        let facts = ProcessFacts {
+            replica_id,
+            host,
+            http: http.as_ref().map(|(_, addr)| format!("http://{addr}/")),
+            static_membership: children::is_static(&config),
+        };
+        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?);
+        // Before anything joins the group: a second process that was started by mistake disturbs nobody and says why it ends.
+        fleet.take_places().await?;
         for child in fleet.children() {
             let refused = |error: String| AppError::Internal(format!("a child could not be started: {error}"));
             supervisor
@@ -121,6 +147,10 @@ impl App {
                 .await
                 .map_err(|error| refused(error.to_string()))?
                 .map_err(|error| refused(error.to_string()))?;
+        }
+        orders.set(Arc::new(AppOperator::new(supervisor.addr.clone(), fleet, grace)));
+        if let Some(drills) = drills {
+            rehearsals.set(drills);
         }
         Ok(Self { board, metrics, supervisor, http, grace })
     }

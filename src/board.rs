@@ -12,6 +12,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::domain::audit::AuditResult;
+use crate::domain::group::GroupView;
+use crate::domain::hold::HoldKind;
+use crate::domain::rebalance::{Rebalance, RebalanceLog};
 use crate::domain::status::{BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus};
 
 /// Who this process is.
@@ -53,8 +56,12 @@ pub struct Board {
     /// The generation of each consumer that was seen running.
     has_run: RwLock<HashMap<String, u64>>,
     consumers: RwLock<BTreeMap<String, ConsumerStatus>>,
+    /// What consumers that were taken away had done.
+    retired: RwLock<ConsumerStatus>,
     breaker: RwLock<BreakerStatus>,
     audit: RwLock<Option<AuditResult>>,
+    rebalances: RwLock<RebalanceLog>,
+    group: RwLock<Option<Arc<GroupView>>>,
     store: AtomicU8,
     draining: AtomicBool,
     started: Instant,
@@ -71,8 +78,11 @@ impl Board {
             children: watch::Sender::new(Arc::default()),
             has_run: RwLock::default(),
             consumers: RwLock::default(),
+            retired: RwLock::default(),
             breaker: RwLock::default(),
             audit: RwLock::default(),
+            rebalances: RwLock::default(),
+            group: RwLock::default(),
             store: AtomicU8::new(STORE_UNKNOWN),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -92,6 +102,33 @@ impl Board {
         write(&self.identity).cluster_id = Some(cluster_id);
     }
 
+    /// Writes down the name that this process got among the replicas of the group.
+    pub fn set_replica_id(&self, replica_id: String) {
+        write(&self.identity).replica_id = replica_id;
+    }
+
+    /// Adds a rebalance and gives back its number.
+    pub fn add_rebalance(&self, rebalance: Rebalance) -> u64 {
+        write(&self.rebalances).push(rebalance)
+    }
+
+    /// The newest rebalances of this process, oldest first.
+    #[must_use]
+    pub fn rebalances(&self, count: usize) -> Vec<Rebalance> {
+        read(&self.rebalances).newest(count)
+    }
+
+    /// Replaces what is known of the whole group.
+    pub fn set_group(&self, group: GroupView) {
+        *write(&self.group) = Some(Arc::new(group));
+    }
+
+    /// The whole group as it was known last; `None` before the first look.
+    #[must_use]
+    pub fn group(&self) -> Option<Arc<GroupView>> {
+        read(&self.group).clone()
+    }
+
     /// When the process started, in milliseconds since the epoch.
     #[must_use]
     pub fn started_at_ms(&self) -> i64 {
@@ -105,7 +142,7 @@ impl Board {
     }
 
     /// Replaces the table of children. A consumer that has ended owns nothing, so its partitions go too, except while the
-    /// process stops: the receipt tells where each stood.
+    /// process stops: the receipt tells where each stood. Of a consumer that is not in the table any more the counts are kept.
     pub fn set_children(&self, children: Vec<ChildStatus>) {
         {
             let mut has_run = write(&self.has_run);
@@ -122,6 +159,14 @@ impl Board {
                     }
                     _ => {}
                 }
+            }
+            let there = |id: &str| children.iter().any(|c| c.kind == ChildKind::Consumer && c.id == id);
+            let mut retired = write(&self.retired);
+            for (_, gone) in consumers.extract_if(.., |id, _| !there(id)) {
+                retired.stored += gone.stored;
+                retired.dead_letters += gone.dead_letters;
+                retired.duplicates += gone.duplicates;
+                has_run.remove(&gone.id);
             }
         }
         self.children.send_replace(Arc::new(children));
@@ -148,6 +193,12 @@ impl Board {
     #[must_use]
     pub fn consumers(&self) -> Vec<ConsumerStatus> {
         read(&self.consumers).values().cloned().collect()
+    }
+
+    /// What consumers that were taken away had done, as one without id and partitions.
+    #[must_use]
+    pub fn retired(&self) -> ConsumerStatus {
+        read(&self.retired).clone()
     }
 
     /// Replaces the state of the breaker.
@@ -238,6 +289,12 @@ impl Board {
         }
         for consumer in read(&self.consumers).values() {
             for partition in &consumer.partitions {
+                if let Some(hold) = partition.held.as_ref().filter(|hold| hold.kind == HoldKind::Quarantined) {
+                    reasons.push(format!(
+                        "partition {}/{} is quarantined by {}: {}",
+                        partition.topic, partition.partition, hold.by, hold.reason
+                    ));
+                }
                 if let Some(stop) = &partition.stopped {
                     reasons.push(format!(
                         "partition {}/{} is stopped with {}: {}",

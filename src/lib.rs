@@ -7,6 +7,7 @@ pub mod actors;
 pub mod app;
 pub mod board;
 pub mod cli;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod domain;

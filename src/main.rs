@@ -1,12 +1,12 @@
 //! The binary: parse, telemetry, run, print the error chain, exit code.
 //!
-//! Exit codes: 0 done; 1 it failed, or something was left; 64 the command line or the configuration is wrong (EX_USAGE of
-//! sysexits.h).
+//! Exit codes: 0 done; 1 it failed, or something was left; and of sysexits.h 64 the command line or the configuration is wrong
+//! (EX_USAGE), 69 no drover answers (EX_UNAVAILABLE), 75 another process has this place in the group (EX_TEMPFAIL), 77 the
+//! token is missing or wrong (EX_NOPERM).
 
 use clap::Parser as _;
 use drover::cli::Cli;
 use drover::commands;
-use drover::config::ConfigError;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(error) => {
             eprintln!("drover: {error:#}");
-            ExitCode::from(if error.is::<ConfigError>() { ConfigError::EXIT_CODE } else { 1 })
+            ExitCode::from(commands::exit_code(&error))
         }
     }
 }

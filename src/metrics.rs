@@ -4,10 +4,11 @@
 //! configured names, or partitions that are owned now; what is revoked is taken out again. Nothing here blocks or fails
 //! after [`Metrics::new`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -34,7 +35,10 @@ pub const STATES: [&str; 8] =
     ["starting", "running", "paused", "rebalancing", "backing_off", "draining", "stopped", "failed"];
 
 /// Causes of restarts: the names of the reasons for which a child ends and is started again.
-const CAUSES: [&str; 4] = ["error", "panicked", "stalled", "fenced"];
+const CAUSES: [&str; 5] = ["error", "panicked", "stalled", "fenced", "requested"];
+
+/// The values of the label `kind` of `drover_partition_held`.
+const HOLDS: [&str; 2] = ["paused", "quarantined"];
 
 /// The values of `stage` and `error_type` that are known before a message fails; the database's are born when they occur.
 const MESSAGE_ERRORS: [(&str, &str); 11] = [
@@ -54,38 +58,86 @@ const MESSAGE_ERRORS: [(&str, &str); 11] = [
 /// From half a millisecond, a commit on a local disk, to the default deadline of a transaction.
 const TRANSACTION_SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// From an answer that waited for nothing to the longest wait for what is in flight, and an outage beyond.
+const REBALANCE_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const BATCH_ROWS: &[f64] = &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
 /// 1 KiB to 16 MiB, with the default limit of 2 MiB as a bound of its own.
 const BATCH_BYTES: &[f64] =
     &[1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 2_097_152.0, 4_194_304.0, 16_777_216.0];
 
+/// The sum of a counter over all its labels.
+#[must_use]
+pub fn total(counter: &IntCounterVec) -> u64 {
+    let families = counter.collect();
+    let values = families.iter().flat_map(|family| family.get_metric());
+    // A counter of whole numbers, so nothing is cut off.
+    values.map(|metric| metric.get_counter().get_value() as u64).sum()
+}
+
 /// What the six types of the client library have in common when they are declared.
 trait Family: Collector + Clone + 'static {
     const KIND: &'static str;
     fn declare(info: &MetricInfo, buckets: &[f64]) -> Result<Self, prometheus::Error>;
+    /// Removes the series with this value of this label.
+    fn forget(&self, label: &str, value: &str);
+}
+
+fn forget_series<B: MetricVecBuilder>(family: &MetricVec<B>, label: &str, value: &str)
+where
+    MetricVec<B>: Collector,
+{
+    for collected in family.collect() {
+        for metric in collected.get_metric() {
+            let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
+            if labels.get(label) == Some(&value) {
+                // An error says that the series is gone already, which is what is wanted.
+                let _ = family.remove(&labels);
+            }
+        }
+    }
 }
 
 macro_rules! family {
-    ($type:ty, $kind:literal, |$info:ident, $buckets:ident| $make:expr) => {
+    ($type:ty, $kind:literal, |$info:ident, $buckets:ident| $make:expr, |$family:ident, $label:ident, $value:ident| $forget:expr) => {
         impl Family for $type {
             const KIND: &'static str = $kind;
             fn declare($info: &MetricInfo, $buckets: &[f64]) -> Result<Self, prometheus::Error> {
                 $make
             }
+            fn forget(&self, $label: &str, $value: &str) {
+                let $family = self;
+                $forget
+            }
         }
     };
 }
 
-family!(IntCounter, "counter", |info, _buckets| Self::new(info.name, info.help));
-family!(IntGauge, "gauge", |info, _buckets| Self::new(info.name, info.help));
-family!(IntCounterVec, "counter", |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels));
-family!(IntGaugeVec, "gauge", |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels));
-family!(Histogram, "histogram", |info, buckets| {
-    Self::with_opts(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()))
-});
-family!(HistogramVec, "histogram", |info, buckets| {
-    Self::new(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()), info.labels)
-});
+family!(IntCounter, "counter", |info, _buckets| Self::new(info.name, info.help), |_one, _label, _value| {});
+family!(IntGauge, "gauge", |info, _buckets| Self::new(info.name, info.help), |_one, _label, _value| {});
+family!(
+    Histogram,
+    "histogram",
+    |info, buckets| Self::with_opts(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec())),
+    |_one, _label, _value| {}
+);
+family!(
+    IntCounterVec,
+    "counter",
+    |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
+family!(
+    IntGaugeVec,
+    "gauge",
+    |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
+family!(
+    HistogramVec,
+    "histogram",
+    |info, buckets| Self::new(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
 
 /// Declares struct, constructor and listing from one table, so that none of them can forget a metric.
 macro_rules! metrics {
@@ -118,6 +170,10 @@ macro_rules! metrics {
                 Ok(metrics)
             }
 
+            fn forget(&self, label: &str, value: &str) {
+                $(self.$field.forget(label, value);)*
+            }
+
             /// Every metric that drover itself declares, for documentation; `process_*` comes from the client library.
             #[must_use]
             pub fn all() -> &'static [MetricInfo] {
@@ -145,6 +201,10 @@ metrics! {
     consumer_assigned_partitions: IntGaugeVec = "drover_consumer_assigned_partitions" ["consumer_id", "topic"];
     /// Rebalances that the consumer took part in; event is assign, revoke, lost or error.
     consumer_rebalances: IntCounterVec = "drover_consumer_rebalances_total" ["consumer_id", "event"];
+    /// Time from the beginning of a rebalance to this consumer's answer; event is assign, revoke or lost.
+    rebalance_duration_seconds: HistogramVec = "drover_rebalance_duration_seconds" ["consumer_id", "event"] in REBALANCE_SECONDS;
+    /// Offsets read and not stored when a partition was to be given up; outcome is drained or given_up.
+    rebalance_offsets: IntCounterVec = "drover_rebalance_offsets_total" ["consumer_id", "outcome"];
     /// Messages taken from Kafka, whatever became of them.
     messages_consumed: IntCounterVec = "drover_messages_consumed_total" ["consumer_id", "topic"];
     /// Bytes of keys and values taken from Kafka.
@@ -165,7 +225,7 @@ metrics! {
     offset_commits: IntCounterVec = "drover_offset_commits_total" ["consumer_id", "outcome"];
     /// Ranges of offsets that Kafka never delivers, written down as confirmed gaps.
     offset_gaps: IntCounterVec = "drover_offset_gaps_total" ["consumer_id", "topic", "reason"];
-    /// Positions read again from the database; cause is fenced, lost_answer or rebuild.
+    /// Positions set again: read from the database (cause fenced, lost_answer, rebuild or storm), or sought again after a seek that failed (seek).
     position_resets: IntCounterVec = "drover_position_resets_total" ["consumer_id", "cause"];
     /// Dead letters sent to their topic; outcome is published, refused or error.
     dead_letters_published: IntCounterVec = "drover_dead_letters_published_total" ["topic", "outcome"];
@@ -193,12 +253,20 @@ metrics! {
     memory_limit_bytes: IntGauge = "drover_memory_limit_bytes" [];
     /// 1 for each owned partition that is not read on, with the code of the reason.
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
+    /// 1 for each owned partition that is not read by order; kind is paused or quarantined.
+    partition_held: IntGaugeVec = "drover_partition_held" ["topic", "partition", "kind"];
+    /// Partitions that the storm guard quarantined; rule is consecutive or ratio.
+    storm_quarantines: IntCounterVec = "drover_storm_quarantines_total" ["consumer_id", "topic", "rule"];
     /// Times that a consumer paused a partition because what follows could not keep up.
     partition_pauses: IntCounterVec = "drover_partition_pauses_total" ["consumer_id"];
     /// Offsets that the last audit of the group found unaccounted for, and records that Kafka delivers inside gaps: lost.
     unaccounted_offsets: IntGaugeVec = "drover_unaccounted_offsets" ["topic", "partition"];
     /// Records that were delivered again and not stored again.
     duplicates_rejected: IntCounterVec = "drover_duplicates_rejected_total" ["topic"];
+    /// Orders of operators, by what became of them: ok, refused or failed.
+    commands: IntCounterVec = "drover_commands_total" ["action", "outcome"];
+    /// Orders of operators that the store did not take into its audit log; each is in the process's own log.
+    audit_log_failures: IntCounter = "drover_audit_log_failures_total" [];
     /// HTTP requests, by route pattern and status.
     http_requests: IntCounterVec = "drover_http_requests_total" ["route", "status"];
 }
@@ -222,6 +290,9 @@ impl Metrics {
             for outcome in ["stored", "duplicate", "dead_lettered"] {
                 self.messages_processed.with_label_values(&[consumer_id, topic, outcome]);
             }
+            for rule in ["consecutive", "ratio"] {
+                self.storm_quarantines.with_label_values(&[consumer_id, topic, rule]);
+            }
             for (stage, error_type) in MESSAGE_ERRORS {
                 self.message_errors.with_label_values(&[consumer_id, topic, stage, error_type]);
             }
@@ -232,13 +303,16 @@ impl Metrics {
         for event in ["assign", "revoke", "lost", "error"] {
             self.consumer_rebalances.with_label_values(&[consumer_id, event]);
         }
+        for outcome in ["drained", "given_up"] {
+            self.rebalance_offsets.with_label_values(&[consumer_id, outcome]);
+        }
         for stage in ["process", "store"] {
             self.message_retries.with_label_values(&[consumer_id, stage]);
         }
         for outcome in ["ok", "error"] {
             self.offset_commits.with_label_values(&[consumer_id, outcome]);
         }
-        for cause in ["fenced", "lost_answer", "rebuild"] {
+        for cause in ["fenced", "lost_answer", "rebuild", "storm", "seek"] {
             self.position_resets.with_label_values(&[consumer_id, cause]);
         }
         self.partition_pauses.with_label_values(&[consumer_id]);
@@ -261,6 +335,22 @@ impl Metrics {
         }
         for ((topic, partition), &count) in offsets {
             self.unaccounted_offsets.with_label_values(&[topic, &partition.to_string()]).set(count);
+        }
+    }
+
+    /// Removes every series of consumers and children that are not among these: a child that was taken away for good would
+    /// look like one that stands still.
+    pub fn forget_others(&self, consumers: &[&str], children: &[&str]) {
+        let gone = |family: Vec<MetricFamily>, label: &str, kept: &[&str]| -> BTreeSet<String> {
+            let metrics = family.iter().flat_map(MetricFamily::get_metric);
+            let values = metrics.flat_map(|metric| metric.get_label()).filter(|pair| pair.name() == label);
+            values.map(|pair| pair.value().to_owned()).filter(|value| !kept.contains(&value.as_str())).collect()
+        };
+        for consumer_id in gone(self.consumer_state.collect(), "consumer_id", consumers) {
+            self.forget("consumer_id", &consumer_id);
+        }
+        for child in gone(self.child_restarts.collect(), "child", children) {
+            self.forget("child", &child);
         }
     }
 
@@ -292,6 +382,19 @@ impl Metrics {
         }
     }
 
+    /// Marks the partition as held by this kind of hold, or as not held.
+    pub fn set_partition_held(&self, topic: &str, partition: i32, kind: Option<&str>) {
+        let partition = partition.to_string();
+        for other in HOLDS {
+            if kind == Some(other) {
+                self.partition_held.with_label_values(&[topic, &partition, other]).set(1);
+            } else {
+                // An error says that the series was never set, which is what is wanted.
+                let _ = self.partition_held.remove_label_values(&[topic, &partition, other]);
+            }
+        }
+    }
+
     /// Removes the gauges of a partition that the consumer does not own any more.
     pub fn clear_partition(&self, consumer_id: &str, topic: &str, partition: i32) {
         let number = partition.to_string();
@@ -300,6 +403,7 @@ impl Metrics {
         let _ = self.consumer_position_offset.remove_label_values(&[consumer_id, topic, &number]);
         let _ = self.partition_end_offset.remove_label_values(&[topic, &number]);
         self.clear_partition_stopped(topic, partition);
+        self.set_partition_held(topic, partition, None);
     }
 }
 

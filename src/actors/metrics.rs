@@ -5,13 +5,14 @@
 //! only these samples stand still.
 
 use super::breaker::Breaker;
-use super::db_writer::WriterPool;
 use super::exit::ExitError;
+use super::holds::Holds;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
+use super::writer_pool::WriterPool;
 use crate::board::Board;
 use crate::domain::failure::FailureClass;
-use crate::domain::status::ChildState;
+use crate::domain::status::{ChildKind, ChildState, ChildStatus};
 use crate::kafka::lookup::Lookup;
 use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::Metrics;
@@ -56,6 +57,8 @@ pub struct MetricsTask {
     pub budget: Arc<MemoryBudget>,
     /// Opened when the store does not answer an idle process either.
     pub breaker: Arc<Breaker>,
+    /// Read from the store, so that orders of other replicas arrive.
+    pub holds: Arc<Holds>,
     /// Where ends are left.
     pub ends: Arc<EndOffsets>,
     /// Live state.
@@ -79,7 +82,7 @@ impl Task for MetricsTask {
             }
             control.progress();
             self.sample_queues();
-            tokio::join!(self.sample_ends(), self.sample_store());
+            tokio::join!(self.sample_ends(), self.sample_store(), self.refresh_holds());
         }
     }
 }
@@ -92,11 +95,14 @@ impl MetricsTask {
         self.metrics.queue_capacity.with_label_values(&["writers"]).set(count(capacity));
         self.metrics.memory_reserved_bytes.set(count(self.budget.reserved()));
         self.metrics.memory_limit_bytes.set(count(self.budget.limit()));
-        for child in self.board.children().iter() {
-            if child.kind == crate::domain::status::ChildKind::Consumer {
-                self.metrics.set_consumer_state(&child.id, child.state.as_str());
-            }
+        let children = self.board.children();
+        let consumers: Vec<&ChildStatus> = children.iter().filter(|child| child.kind == ChildKind::Consumer).collect();
+        for child in &consumers {
+            self.metrics.set_consumer_state(&child.id, child.state.as_str());
         }
+        let consumers: Vec<&str> = consumers.iter().map(|child| child.id.as_str()).collect();
+        let all: Vec<&str> = children.iter().map(|child| child.id.as_str()).collect();
+        self.metrics.forget_others(&consumers, &all);
     }
 
     async fn sample_ends(&self) {
@@ -119,6 +125,15 @@ impl MetricsTask {
                 self.ends.replace(BTreeMap::new());
             }
             Err(error) => tracing::debug!(error = %error, "sampling was not finished"),
+        }
+    }
+
+    async fn refresh_holds(&self) {
+        let refresh = self.holds.refresh(chrono::Utc::now().timestamp_millis());
+        match tokio::time::timeout(STORE_TIMEOUT, refresh).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "holds could not be read; the last list stands"),
+            Err(_) => tracing::debug!("holds were not read in time; the last list stands"),
         }
     }
 

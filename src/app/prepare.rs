@@ -3,12 +3,16 @@
 //!
 //! Waits for what does not answer at most `startup.wait`, with a line every few seconds; what is refused is not waited for.
 
+use crate::actors::holds::Holds;
+use crate::actors::leases::LeaseError;
 use crate::config::Config;
 use crate::domain::failure::FailureClass;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
+use crate::kafka::faulty::ClientFaults;
 use crate::kafka::lookup::Lookup;
 use crate::kafka::producer::EventProducer;
 use crate::kafka::topics::{Ensured, TopicAdmin};
+use crate::store::faulty::{FaultyStore, StoreFaults};
 use crate::store::{self, Store, StoreError, StoreIdentity};
 use std::future::Future;
 use std::sync::Arc;
@@ -39,6 +43,9 @@ pub enum AppError {
     /// The store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Another process has a consumer of this replica.
+    #[error(transparent)]
+    Place(#[from] LeaseError),
     /// The cluster refuses.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
@@ -55,13 +62,34 @@ pub struct Prepared {
     pub store: Arc<dyn Store>,
     pub lookup: Arc<Lookup>,
     pub identity: StoreIdentity,
+    /// Read already, so that nothing is read that is held.
+    pub holds: Arc<Holds>,
+    /// There where drills are allowed.
+    pub faults: Option<Faults>,
+}
+
+/// What drills break, where they are allowed.
+pub struct Faults {
+    /// The store as it is without faults.
+    pub real_store: Arc<dyn Store>,
+    pub store: Arc<StoreFaults>,
+    pub clients: Arc<ClientFaults>,
+}
+
+/// Where drills are allowed the store is one that can fail on demand; elsewhere it is what it was.
+fn with_faults(real: Arc<dyn Store>, allowed: bool) -> (Arc<dyn Store>, Option<Faults>) {
+    if !allowed {
+        return (real, None);
+    }
+    let faults = Faults { real_store: real, store: Arc::default(), clients: Arc::default() };
+    (Arc::new(FaultyStore::new(Arc::clone(&faults.real_store), Arc::clone(&faults.store))), Some(faults))
 }
 
 /// Prepares store and cluster.
-pub async fn prepare(config: &Config) -> Result<Prepared, AppError> {
+pub async fn prepare(config: &Config, replica_id: &str) -> Result<Prepared, AppError> {
     let wait = config.startup.wait;
     let deadline = Instant::now() + wait;
-    let store = store::open(&config.store)?;
+    let (store, faults) = with_faults(store::open(&config.store)?, config.drills.enabled);
     let waits = |error: &StoreError| {
         matches!(error.class, FailureClass::Breaker | FailureClass::RetryBatch | FailureClass::Unknown)
     };
@@ -89,7 +117,10 @@ pub async fn prepare(config: &Config) -> Result<Prepared, AppError> {
     let identity =
         until_answered("the store", wait, deadline, waits, || store.claim_identity(&cluster_id, &config.kafka.group))
             .await?;
-    Ok(Prepared { store, lookup, identity })
+    let holds = Arc::new(Holds::new(Arc::clone(&store), replica_id));
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    until_answered("the store", wait, deadline, waits, || holds.refresh(now_ms)).await?;
+    Ok(Prepared { store, lookup, identity, holds, faults })
 }
 
 async fn ask<T: Send + 'static>(

@@ -36,6 +36,8 @@ impl Cli {
                 flags.broker(broker);
                 flags.store(store);
             }
+            // It speaks to a drover that has its settings already.
+            Command::Consumers(_) | Command::Drill(_) => {}
             Command::DeadLetters(args) => match &args.command {
                 DeadLettersCommand::List { store, .. } | DeadLettersCommand::Show { store, .. } => flags.store(store),
             },

@@ -3,8 +3,10 @@
 pub mod actor;
 pub mod audit;
 pub mod config;
+pub mod consumers;
 pub mod dead_letters;
 pub mod demo;
+pub mod drill;
 pub mod migrate;
 pub mod offsets;
 pub mod produce;
@@ -12,9 +14,11 @@ pub mod run;
 pub mod table;
 pub mod topics;
 
+use crate::actors::leases::LeaseError;
 use crate::app;
 use crate::cli::{Cli, Command};
-use crate::config::{Config, Inputs, LogConfig, Needs, load};
+use crate::client::ClientError;
+use crate::config::{Config, ConfigError, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
 use anyhow::Context as _;
@@ -53,6 +57,9 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let config = without_store()?;
             app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
         }
+        Command::Consumers(args) => {
+            app::on_system(async move { consumers::run(&args.command, &mut out).await.map(|()| true) })
+        }
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
@@ -67,10 +74,21 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
         }
+        Command::Drill(args) => app::on_system(async move { drill::run(args, &mut out).await }),
         Command::Migrate(args) => {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
         }
+    }
+}
+
+/// The exit code of an error.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<app::AppError>() {
+        Some(app::AppError::Place(LeaseError::Taken { .. })) => LeaseError::EXIT_CODE,
+        _ if error.is::<ConfigError>() => ConfigError::EXIT_CODE,
+        _ => error.downcast_ref::<ClientError>().map_or(1, ClientError::exit_code),
     }
 }
 

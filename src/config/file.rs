@@ -21,6 +21,13 @@ pub enum ConfigFile {
     IfPresent(PathBuf),
     /// This one; it is a problem when it does not exist.
     Required(PathBuf),
+    /// This text, as if it were the content of the file `path`: for programs that have it from elsewhere.
+    Text {
+        /// The name under which problems are told.
+        path: PathBuf,
+        /// The content.
+        text: String,
+    },
 }
 
 impl ConfigFile {
@@ -39,6 +46,7 @@ impl Layers {
     pub fn file(&mut self, file: &ConfigFile) {
         let path = match file {
             ConfigFile::None => return,
+            ConfigFile::Text { path, text } => return self.text(path, text),
             ConfigFile::IfPresent(path) if !path.exists() => return,
             ConfigFile::IfPresent(path) | ConfigFile::Required(path) => path,
         };

@@ -7,6 +7,7 @@
 mod error;
 mod file;
 pub mod forbidden;
+mod guards;
 pub mod keys;
 mod load;
 mod raw;
@@ -21,9 +22,10 @@ mod tests;
 
 pub use error::{ConfigError, Problem, Source};
 pub use file::ConfigFile;
+pub use guards::{StormConfig, WatchdogConfig};
 pub use load::{Inputs, Resolution, Setting, load, resolve};
 pub use raw::{Override, RawValue};
-pub use validate::Needs;
+pub use validate::{MOST_CONSUMERS, MOST_WRITERS, Needs};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -48,8 +50,14 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Bounds of memory and size.
     pub limits: LimitsConfig,
+    /// When a partition whose records fail is quarantined.
+    pub storm: StormConfig,
+    /// When something counts as stalled.
+    pub watchdog: WatchdogConfig,
     /// Restart policies per kind of child.
     pub supervision: SupervisionConfig,
+    /// Faults made on purpose.
+    pub drills: DrillsConfig,
     /// The HTTP server.
     pub http: HttpConfig,
     /// How a start waits for what is not there yet.
@@ -257,6 +265,8 @@ pub struct SupervisionConfig {
     pub dead_letter: RestartConfig,
     /// The metrics actor.
     pub metrics: RestartConfig,
+    /// The heartbeat of the process among the replicas.
+    pub replica: RestartConfig,
     /// What happens when a child spends its restarts.
     pub escalation: Escalation,
 }
@@ -287,6 +297,13 @@ pub enum Escalation {
     KeepOthers,
     /// The process drains and exits non-zero, so that its own supervisor restarts it.
     Exit,
+}
+
+/// Faults made on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrillsConfig {
+    /// Whether drills may be run here, and events obeyed that ask to be slow or to fail.
+    pub enabled: bool,
 }
 
 /// The HTTP server.

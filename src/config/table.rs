@@ -6,14 +6,14 @@
 use super::keys::{Key, Kind};
 
 /// The kinds of children that have a restart policy of their own, as `<child>` names them.
-pub const CHILDREN: [&str; 4] = ["consumer", "db_writer", "dead_letter", "metrics"];
+pub const CHILDREN: [&str; 5] = ["consumer", "db_writer", "dead_letter", "metrics", "replica"];
 
 /// Every setting that drover has.
 pub static KEYS: &[Key] = &[
     Key::unset(
         "replica_id",
         Kind::Text,
-        "Id of this process among the replicas of the group. Set: static membership, so that a quick restart moves no partition. Not set: the host name, and membership is dynamic.",
+        "Id of this process among the replicas of the group. Set: static membership, so that a quick restart moves no partition. Not set: the host name (`HOST#2` and so on for further processes of that host), and membership is dynamic.",
     ),
     Key::new("kafka.brokers", Kind::List, "localhost:9092", "Brokers to start from, `host:port`.")
         .legacy("KAFKA_BOOTSTRAP_SERVERS"),
@@ -138,7 +138,12 @@ pub static KEYS: &[Key] = &[
     Key::new("store.schema", Kind::Text, "public", "PostgreSQL schema that holds drover's tables."),
     Key::new("store.writers", Kind::Whole, "3", "Writers, each with one connection."),
     Key::new("store.migrate", Kind::Flag, "true", "Migrate the tables at start."),
-    Key::new("store.transaction_timeout", Kind::Duration, "30s", "Client-side deadline of one batch transaction."),
+    Key::new(
+        "store.transaction_timeout",
+        Kind::Duration,
+        "20s",
+        "Client-side deadline of one batch transaction; below `watchdog.timeout`.",
+    ),
     Key::new(
         "store.lock_timeout",
         Kind::Duration,
@@ -176,6 +181,31 @@ pub static KEYS: &[Key] = &[
     Key::new("limits.batch_rows", Kind::Whole, "20000", "Most rows of one batch."),
     Key::new("limits.batch_bytes", Kind::Size, "2MiB", "Most bytes of one batch."),
     Key::new(
+        "storm.consecutive",
+        Kind::Whole,
+        "100",
+        "Dead letters in a row past which a partition is quarantined instead of dead-lettered; 0 is off.",
+    ),
+    Key::new(
+        "storm.ratio",
+        Kind::Number,
+        "0.5",
+        "Share of dead letters among the last `storm.window` records past which it is; 0 is off.",
+    ),
+    Key::new("storm.window", Kind::Whole, "1000", "Records of a partition that `storm.ratio` looks at."),
+    Key::new(
+        "storm.release_after",
+        Kind::Duration,
+        "15m",
+        "How long a quarantine lasts when nobody releases it; 0 keeps it until somebody does.",
+    ),
+    Key::new(
+        "watchdog.timeout",
+        Kind::Duration,
+        "30s",
+        "Silence of a child, or time without progress of a partition that is behind, after which something is done.",
+    ),
+    Key::new(
         "supervision.<child>.min",
         Kind::Duration,
         "200ms",
@@ -202,6 +232,12 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(&["keep_others", "exit"]),
         "keep_others",
         "When a child is `failed`: `keep_others` keeps the others running and turns readiness red, `exit` drains and exits non-zero.",
+    ),
+    Key::new(
+        "drills.enabled",
+        Kind::Flag,
+        "false",
+        "Allow drills, which break things on purpose, and obey `delay_seconds` and `should_fail` in events. For test instances; `drover demo` sets it.",
     ),
     Key::new("http.enabled", Kind::Flag, "true", "Serve page, API and metrics."),
     Key::new(

@@ -2,6 +2,7 @@
 //!
 //! Pure data. A snapshot holds one entry per child and partition, so its size is bounded by the configuration.
 
+use super::hold::Hold;
 use serde::{Deserialize, Serialize};
 
 /// The state of a supervised child.
@@ -69,6 +70,8 @@ pub enum ChildKind {
     Metrics,
     /// The schedule of the audit.
     Audit,
+    /// The heartbeat of the process among the replicas of the group.
+    Replica,
 }
 
 impl ChildKind {
@@ -81,6 +84,7 @@ impl ChildKind {
             Self::DeadLetter => "dead_letter",
             Self::Metrics => "metrics",
             Self::Audit => "audit",
+            Self::Replica => "replica",
         }
     }
 }
@@ -171,6 +175,8 @@ pub struct PartitionStatus {
     pub lag: Option<i64>,
     /// Why the partition is not read on.
     pub stopped: Option<PartitionStop>,
+    /// By whose order it is not read.
+    pub held: Option<Hold>,
 }
 
 /// Why a partition is not read on, and since when.

@@ -12,6 +12,8 @@ use serde::Serialize;
 pub(super) struct Problem {
     status: StatusCode,
     detail: String,
+    /// The methods that work, where another one was used.
+    allow: Option<&'static str>,
 }
 
 /// The document; `type` is `about:blank`, which says that the status tells the kind.
@@ -26,7 +28,7 @@ struct Document<'a> {
 impl Problem {
     /// A problem of this status; `detail` says what is wrong and what to do.
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), allow: None }
     }
 
     /// drover's own failure.
@@ -51,8 +53,8 @@ impl ResponseError for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"drover\""));
         }
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            response.insert_header((header::ALLOW, "GET, HEAD"));
+        if let Some(allow) = self.allow {
+            response.insert_header((header::ALLOW, allow));
         }
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         response.json(Document {
@@ -78,7 +80,13 @@ pub(super) async fn not_found(request: HttpRequest) -> Problem {
 /// Answers methods that a route does not have.
 pub(super) async fn method_not_allowed(request: HttpRequest) -> Problem {
     let detail = format!("{} cannot be used on {}, which is only read", request.method(), request.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+    Problem { allow: Some("GET, HEAD"), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+}
+
+/// The same where orders are taken.
+pub(super) async fn not_an_order(request: HttpRequest) -> Problem {
+    let detail = format!("{} cannot be used on {}, which only takes orders", request.method(), request.path());
+    Problem { allow: Some("POST"), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
 }
 
 impl actix_web::Responder for Problem {

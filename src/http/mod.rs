@@ -1,10 +1,22 @@
-//! The HTTP server: what the board knows, for people, programs and Prometheus. It reads; it commands nothing.
+//! The HTTP server: what the board knows, for people, programs and Prometheus, and the orders of operators.
 //!
 //! | route | answer |
 //! | --- | --- |
 //! | `GET /` | the status page |
 //! | `GET /assets/…` | its style, script and icon |
 //! | `GET /api/v1/status` | the supervision tree, consumers, partitions and breaker as JSON |
+//! | `GET /api/v1/children` | the supervised children: state, generation, restarts, budget, last end |
+//! | `GET /api/v1/children/{id}/exits` | the last ends of a child |
+//! | `POST /api/v1/children/{id}/restart` | starts a child again |
+//! | `GET /api/v1/drills` | the drills, and the last reports |
+//! | `GET /api/v1/drills/{number}` | the report of a drill |
+//! | `POST /api/v1/drills` | runs a drill, where drills are allowed |
+//! | `POST /api/v1/consumers/{id}/pause`, `/resume` | holds all that a consumer of this process owns, and lets go |
+//! | `POST /api/v1/partitions/{topic}/{partition}/pause`, `/resume`, `/quarantine`, `/release` | the same of one partition |
+//! | `POST /api/v1/scale` | changes how many consumers and writers there are |
+//! | `GET /api/v1/audit-log` | who ordered what, when, and what became of it |
+//! | `GET /api/v1/group` | all processes of the group with their consumers, and every partition with its owner |
+//! | `GET /api/v1/rebalances` | the last rebalances of this process |
 //! | `GET /metrics` | Prometheus text format 0.0.4 |
 //! | `GET /health/live` | 200 while the process is alive |
 //! | `GET /health/ready` | 200 while it does its work, else 503 with the reasons |
@@ -14,9 +26,20 @@
 
 mod assets;
 mod auth;
+mod children;
+mod command_request;
+mod commands;
+mod drills;
 mod error;
+mod group;
 mod health;
+mod holds;
+mod operator;
 mod status;
+
+pub use command_request::{ACTOR_HEADER, REQUEST_HEADER};
+pub use drills::{DrillPort, DrillSlot};
+pub use operator::{Operator, OperatorSlot};
 
 use std::io;
 use std::net::SocketAddr;
@@ -47,6 +70,10 @@ pub struct HttpState {
     pub metrics: Metrics,
     /// Address and token.
     pub config: HttpConfig,
+    /// Who carries out orders.
+    pub operator: OperatorSlot,
+    /// Who runs drills.
+    pub drills: DrillSlot,
 }
 
 /// Takes the address and gives the server with the address that it really has. To be called inside an `actix::System`;
@@ -80,6 +107,21 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/health/live", get().to(health::live)))
         .service(resource("/health/ready", get().to(health::ready)))
         .service(resource("/api/v1/status", get().to(status::status)))
+        .service(resource("/api/v1/children", get().to(children::children)))
+        .service(resource("/api/v1/children/{id}/exits", get().to(children::exits)))
+        .service(order("/api/v1/children/{id}/restart", web::post().to(children::restart)))
+        .service(resource("/api/v1/drills", get().to(drills::list)).route(web::post().to(drills::start)))
+        .service(resource("/api/v1/drills/{number}", get().to(drills::report)))
+        .service(order("/api/v1/consumers/{id}/pause", web::post().to(holds::pause_consumer)))
+        .service(order("/api/v1/consumers/{id}/resume", web::post().to(holds::resume_consumer)))
+        .service(order(
+            "/api/v1/partitions/{topic}/{partition}/{order:pause|resume|quarantine|release}",
+            web::post().to(holds::partition),
+        ))
+        .service(order("/api/v1/scale", web::post().to(commands::scale)))
+        .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
+        .service(resource("/api/v1/group", get().to(group::group)))
+        .service(resource("/api/v1/rebalances", get().to(group::rebalances)))
         .service(resource("/", get().to(assets::index)))
         .service(resource("/assets/{name}", get().to(assets::asset)));
 }
@@ -88,11 +130,17 @@ fn resource(path: &'static str, route: Route) -> actix_web::Resource {
     web::resource(path).route(route).default_service(web::to(error::method_not_allowed))
 }
 
+/// A place that takes orders and shows nothing.
+fn order(path: &'static str, route: Route) -> actix_web::Resource {
+    web::resource(path).route(route).default_service(web::to(error::not_an_order))
+}
+
 fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-/// Stands before every route: refuses strange hosts and missing tokens, counts, and adds the security headers.
+/// Stands before every route: refuses strange hosts, missing tokens and orders of foreign pages, counts, and adds the
+/// security headers.
 async fn gate(
     state: web::Data<HttpState>,
     request: ServiceRequest,
@@ -100,7 +148,8 @@ async fn gate(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     // The pattern, not the path: a scanner must not be able to make series.
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
-    let mut response = match auth::refusal(&state.config, &request) {
+    let refusal = auth::refusal(&state.config, &request).or_else(|| command_request::refusal(&state.config, &request));
+    let mut response = match refusal {
         Some(problem) => request.into_response(HttpResponse::from(problem)),
         None => next.call(request).await?.map_into_boxed_body(),
     };

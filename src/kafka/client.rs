@@ -14,6 +14,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Most bytes of one fetch answer, whatever a consumer's share of memory would allow.
 pub const MAX_FETCH_BYTES: usize = 50 * 1024 * 1024;
+/// Time between two heartbeats in the classic protocol. Two small requests a second for each consumer are nothing to a broker.
+const HEARTBEAT_MS: u128 = 500;
 /// Bytes that librdkafka may hold for records that wait to be sent, in KiB. Bounds a producer's memory.
 const PRODUCER_QUEUE_KBYTES: usize = 32 * 1024;
 /// Room beside a record's own bytes for the headers that a dead letter gets and the protocol's framing.
@@ -52,8 +54,9 @@ pub fn consumer_client_config(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_by
                 .set("group.protocol", "classic")
                 .set("partition.assignment.strategy", "cooperative-sticky")
                 .set("session.timeout.ms", session_ms.to_string())
-                // Three heartbeats may be missed; 3 s is librdkafka's own default.
-                .set("heartbeat.interval.ms", (session_ms / 3).clamp(1, 3_000).to_string());
+                // A member hears of a rebalance in the answer to its heartbeat, twice for each cooperative one, and partitions
+                // rest until all have heard: librdkafka's default of 3 s is what a move would cost.
+                .set("heartbeat.interval.ms", (session_ms / 3).clamp(1, HEARTBEAT_MS).to_string());
         }
         GroupProtocol::Consumer => {
             config.set("group.protocol", "consumer");

@@ -90,6 +90,11 @@ pub trait GroupClient: Send + Sync + 'static {
     /// Commits that were answered so far.
     fn commits(&self) -> CommitCounts;
 
+    /// The generation of the group that it is a member of, or its epoch in the consumer protocol; `None` for no member.
+    fn generation(&self) -> Option<i32> {
+        None
+    }
+
     /// Leaves and closes, at most `timeout` long. A static member keeps its place unless `leave` is set. Gives back whether
     /// it was finished in time; if not, closing goes on in the background.
     fn close(self, leave: bool, timeout: Duration) -> impl Future<Output = bool> + Send;
@@ -187,6 +192,10 @@ impl GroupClient for GroupConsumer {
     }
     fn commits(&self) -> CommitCounts {
         self.commits()
+    }
+    fn generation(&self) -> Option<i32> {
+        // Waits for librdkafka's own thread, not for a broker.
+        tokio::task::block_in_place(|| self.generation())
     }
     fn close(self, leave: bool, timeout: Duration) -> impl Future<Output = bool> + Send {
         self.close(leave, timeout)

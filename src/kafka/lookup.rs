@@ -86,14 +86,10 @@ impl Lookup {
     /// # Errors
     /// No broker answers in time.
     pub fn cluster_id(&self, timeout: Duration) -> KafkaResult<String> {
-        let ask = || self.client.client().fetch_cluster_id(timeout);
-        if let Some(id) = ask() {
-            return Ok(id);
-        }
+        // The id comes with the metadata. Waiting for it alone takes a second: until librdkafka's timer asks for that.
         match self.client.fetch_metadata(None, timeout) {
-            // It answers now, so it may only have been away before. Redpanda before 23 and old brokers have no id; the
-            // contract needs a name that stays.
-            Ok(_) => Ok(ask().unwrap_or_else(|| "unnamed".to_owned())),
+            // Redpanda before 23 and old brokers have no id; the contract needs a name that stays.
+            Ok(_) => Ok(self.client.client().fetch_cluster_id(timeout).unwrap_or_else(|| "unnamed".to_owned())),
             Err(error) => Err(self.failed("asking the cluster for its id".into(), &error)),
         }
     }

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod embedded;
 pub mod error;
+pub mod faulty;
 pub mod gap_check;
 pub mod group_client;
 pub mod group_consumer;
@@ -15,3 +16,4 @@ pub mod rebalance;
 pub(crate) mod test_support;
 pub mod topic_info;
 pub mod topics;
+pub mod visitor;

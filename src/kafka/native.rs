@@ -1,5 +1,5 @@
-//! The few calls of librdkafka that rdkafka does not offer: topic ids, members of a group of either protocol, and headers as
-//! bytes.
+//! The few calls of librdkafka that rdkafka does not offer: topic ids, generations of a group, members of a group of either
+//! protocol, and headers as bytes.
 //!
 //! The only unsafe code of drover; each block says why it is sound. Owns nothing beyond a call.
 
@@ -7,6 +7,8 @@ use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use crate::domain::record::HeaderVisitor;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
@@ -48,6 +50,44 @@ pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
     // SAFETY: the text was allocated by librdkafka for us and is not used any more.
     unsafe { sys::rd_kafka_mem_free(client.native_ptr(), id.cast()) };
     !is_empty
+}
+
+/// Commits offsets without waiting; the answer comes to whoever polls the consumer, as `commit_callback` of its context.
+/// rdkafka's own asynchronous commit loses the answer: librdkafka sends it only to a callback that rdkafka does not set.
+///
+/// # Errors
+/// librdkafka refuses to send it.
+pub fn commit<C: ClientContext>(client: &Client<C>, offsets: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+    // SAFETY: client and list live for the whole call, which copies the list; the queue is ours, librdkafka takes a
+    // reference of its own to it, and without a callback the opaque is never read.
+    let code = unsafe {
+        let queue = Owned(sys::rd_kafka_queue_get_consumer(client.native_ptr()), |p| {
+            if !p.is_null() {
+                sys::rd_kafka_queue_destroy(p);
+            }
+        });
+        sys::rd_kafka_commit_queue(client.native_ptr(), offsets.ptr(), queue.0, None, ptr::null_mut())
+    };
+    match code {
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        refused => Err(refused.into()),
+    }
+}
+
+/// The generation of the group that the client is a member of, or its epoch in the consumer protocol; `None` for no
+/// member. Waits for librdkafka's own thread.
+pub fn generation<C: ClientContext>(client: &Client<C>) -> Option<i32> {
+    // SAFETY: the client lives for the whole call; the metadata is ours, read once and destroyed by the guard.
+    let generation = unsafe {
+        let metadata = sys::rd_kafka_consumer_group_metadata(client.native_ptr());
+        if metadata.is_null() {
+            return None;
+        }
+        let metadata = Owned(metadata, |p| sys::rd_kafka_consumer_group_metadata_destroy(p));
+        sys::rd_kafka_consumer_group_metadata_generation_id(metadata.0)
+    };
+    // Without a place there is -1, and 0 for a member that is about to leave or to join.
+    (generation > 0).then_some(generation)
 }
 
 /// Kafka's id of a topic; `None` where the broker is too old to have ids (before 2.8). Blocks up to `timeout`.

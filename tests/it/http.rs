@@ -4,85 +4,29 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
-use actix_web::dev::ServerHandle;
+use crate::support::server::{Running, client};
 use drover::board::{Board, Identity};
-use drover::config::HttpConfig;
+use drover::config::{DrillsConfig, HttpConfig};
 use drover::domain::status::{
     BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus, ExitReason, ExitRecord, PartitionStatus,
     PartitionStop,
 };
-use drover::http::{HttpState, serve};
+use drover::http::{DrillSlot, HttpState, OperatorSlot, serve};
 use drover::metrics::Metrics;
-use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "a-very-secret-token";
 
-/// A server on a free port, stopped when it is dropped.
-struct Running {
-    addr: SocketAddr,
-    board: Arc<Board>,
-    metrics: Metrics,
-    handle: ServerHandle,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    fn start(token: Option<&str>) -> Self {
-        let identity = Identity {
-            version: env!("CARGO_PKG_VERSION").into(),
-            replica_id: "replica-a".into(),
-            group: "dashboard_consumer_group".into(),
-            topics: vec!["user_events".into()],
-            store: "postgres".into(),
-            cluster_id: None,
-        };
-        let board = Arc::new(Board::new(identity, 1_700_000_000_000));
-        let metrics = Metrics::new().unwrap();
-        let config =
-            HttpConfig { enabled: true, addr: "127.0.0.1:0".parse().unwrap(), token: token.map(ToOwned::to_owned) };
-        let state = HttpState { board: board.clone(), metrics: metrics.clone(), config };
-        let (started, start) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            actix::System::new().block_on(async move {
-                let (server, addr) = serve(state).unwrap();
-                started.send((server.handle(), addr)).unwrap();
-                server.await.unwrap();
-            });
-        });
-        let (handle, addr) = start.recv().unwrap();
-        Self { addr, board, metrics, handle, thread: Some(thread) }
-    }
-
-    fn get(&self, path: &str) -> Response {
-        client().get(format!("http://{}{path}", self.addr)).send().unwrap()
-    }
-
-    /// Everything in order: one consumer with one partition, one writer.
-    fn turn_green(&self) {
-        self.board.set_store_ok(true);
-        self.board.set_children(vec![
-            child("consumer-1", ChildKind::Consumer, ChildState::Running),
-            child("writer-1", ChildKind::DbWriter, ChildState::Running),
-        ]);
-        self.board.set_consumer(consumer(None));
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // The stop is an order that the server's own thread carries out; the future only waits for it.
-        drop(self.handle.stop(false));
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the server's thread panicked");
-    }
-}
-
-fn client() -> Client {
-    Client::builder().no_proxy().build().unwrap()
+/// Everything in order: one consumer with one partition, one writer.
+fn turn_green(server: &Running) {
+    server.board.set_store_ok(true);
+    server.board.set_children(vec![
+        child("consumer-1", ChildKind::Consumer, ChildState::Running),
+        child("writer-1", ChildKind::DbWriter, ChildState::Running),
+    ]);
+    server.board.set_consumer(consumer(None));
 }
 
 fn child(id: &str, kind: ChildKind, state: ChildState) -> ChildStatus {
@@ -112,6 +56,7 @@ fn consumer(stopped: Option<PartitionStop>) -> ConsumerStatus {
             end_offset: Some(50),
             lag: Some(8),
             stopped,
+            held: None,
         }],
     }
 }
@@ -136,7 +81,7 @@ fn readiness_is_red_with_reasons_turns_green_and_turns_red_again() {
         json!({"status": "not_ready", "reasons": ["no consumer has been started yet", "the store has not answered yet"]})
     );
 
-    server.turn_green();
+    turn_green(&server);
     let answer = server.get("/health/ready");
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.json::<Value>().unwrap(), json!({"status": "ready", "reasons": []}));
@@ -160,7 +105,7 @@ fn readiness_is_red_with_reasons_turns_green_and_turns_red_again() {
 #[test]
 fn the_status_shows_the_supervision_tree_and_every_owned_partition() {
     let server = Running::start(None);
-    server.turn_green();
+    turn_green(&server);
     let mut failed = child("consumer-2", ChildKind::Consumer, ChildState::Failed);
     failed.restarts = 10;
     failed.last_exit = Some(ExitRecord {
@@ -249,7 +194,7 @@ fn a_foreign_host_name_is_refused_without_a_token_and_addresses_are_not() {
 #[test]
 fn a_configured_token_is_needed_for_everything_but_health() {
     let server = Running::start(Some(TOKEN));
-    server.turn_green();
+    turn_green(&server);
     for path in ["/", "/metrics", "/api/v1/status", "/assets/page.js", "/nothing"] {
         let answer = server.get(path);
         assert_eq!(answer.status(), 401, "{path}");
@@ -306,7 +251,8 @@ fn what_is_not_there_and_what_cannot_be_done_are_problem_documents() {
     );
     assert_eq!(server.get("/assets/secret").status(), 404);
 
-    let answer = client().post(format!("http://{}/api/v1/status", server.addr)).send().unwrap();
+    let answer =
+        client().post(format!("http://{}/api/v1/status", server.addr)).header("x-drover-request", "1").send().unwrap();
     assert_eq!(answer.status(), 405);
     assert_eq!(answer.headers()["allow"], "GET, HEAD");
     assert_eq!(answer.json::<Value>().unwrap()["title"], "Method Not Allowed");
@@ -322,6 +268,8 @@ fn an_address_that_is_taken_is_named_with_what_to_do() {
         board: Arc::new(Board::new(Identity::default(), 0)),
         metrics: Metrics::new().unwrap(),
         config: HttpConfig { enabled: true, addr, token: Some(TOKEN.into()) },
+        operator: OperatorSlot::default(),
+        drills: DrillSlot::new(&DrillsConfig { enabled: false }),
     };
     let error = actix::System::new().block_on(async { serve(state).err() }).unwrap().to_string();
     assert!(error.starts_with(&format!("cannot listen on http.addr = {addr}: ")), "{error}");

@@ -7,6 +7,7 @@ use crate::support::tree::{blocks, text};
 use drover::domain::failure::{DeadLetterCode, StopCode};
 use drover::store::audit::audit;
 use drover::store::postgres::connect::connect;
+use drover::store::replicas::ReplicaBeat;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ fn every_code_is_in_the_runbook() {
     for code in StopCode::ALL {
         assert!(runbook.contains(&format!("### `{code}`")), "{code}");
     }
-    for exit in ["| 0 |", "| 1 |", "| 64 |"] {
+    for exit in ["| 0 |", "| 1 |", "| 64 |", "| 75 |"] {
         assert!(runbook.contains(exit), "{exit}");
     }
 }
@@ -101,6 +102,13 @@ async fn a_role_that_can_change_no_table_is_enough_to_run() {
             let mut writer = runner.writer("writer-1");
             store(&mut writer, &rows(0, 0..10)).await;
             assert!(audit(&*runner, &[], &mut |_| {}).await.unwrap().clean);
+            let beat = ReplicaBeat {
+                replica_id: "r".into(),
+                started_at_ms: 0,
+                version: "1".into(),
+                snapshot: serde_json::Value::Null,
+            };
+            runner.beat(&beat).await.unwrap();
             let outbox = runner.outbox().await.unwrap();
             assert!(outbox.unwrap().pending(10).await.unwrap().is_empty());
             assert!(runner.revert_migration().await.is_err(), "it may change no table");

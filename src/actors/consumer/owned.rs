@@ -3,9 +3,12 @@
 //! Bounded by the assignment. Looked up once per record, so the last answer is tried first: records of a partition come in
 //! runs.
 
+use super::processing::InProcess;
 use crate::domain::event::Mapping;
+use crate::domain::hold::Hold;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
+use crate::domain::storm::StormGuard;
 use crate::kafka::rebalance::TopicPartition;
 use prometheus::IntCounter;
 use std::sync::Arc;
@@ -27,12 +30,20 @@ pub struct OwnedPartition {
     pub lane: usize,
     /// Why it is not read on.
     pub stop: Option<PartitionStop>,
+    /// By whose order it is not read.
+    pub held: Option<Hold>,
     /// Moves with every reset, so that what was begun before is known as stale.
     pub epoch: u64,
     /// It is being given up: nothing new is taken.
     pub revoking: bool,
     /// Records of it that are being processed.
-    pub processing: usize,
+    pub processing: InProcess,
+    /// Its share of the records in process is used up for so long that it is paused.
+    pub waiting: bool,
+    /// Watches what cannot be decoded or processed.
+    pub taken_guard: StormGuard,
+    /// Watches what the database refuses.
+    pub stored_guard: StormGuard,
     /// Which fields fill the columns.
     pub mapping: Arc<Mapping>,
     /// Metrics of its topic.
@@ -43,6 +54,13 @@ pub struct OwnedPartition {
     pub taken_bytes: u64,
     /// Duplicates skipped since the metrics were fed.
     pub duplicates: u64,
+}
+
+impl OwnedPartition {
+    /// Whether records of it are taken, as far as it depends on the partition itself.
+    pub fn is_read(&self) -> bool {
+        self.stop.is_none() && self.held.is_none()
+    }
 }
 
 /// The counters of a consumer and a topic, looked up once.
@@ -102,6 +120,11 @@ impl Owned {
         let place = self.place(&id.topic, id.partition)?;
         self.last = 0;
         Some(self.list.swap_remove(place))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// All of them.

@@ -5,11 +5,13 @@
 //! partitions wait for nothing.
 
 use super::owned::{OwnedPartition, TopicCounters};
+use super::processing::InProcess;
 use super::start::{Start, StartError, Starts, out_of_bounds};
 use super::{Answer, ExitError, Work, failed};
 use crate::domain::failure::StopCode;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
+use crate::domain::storm::StormGuard;
 use crate::kafka::group_client::{Group, GroupClient as _};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use std::sync::Arc;
@@ -58,8 +60,11 @@ impl<G: Group> Work<'_, G> {
     fn begin_assign(&mut self, partitions: Vec<TopicPartition>) -> Result<(), ExitError> {
         self.count_rebalance("assign");
         tracing::info!(consumer_id = %self.task.id, partitions = partitions.len(), "partitions assigned");
+        self.record_assign();
         if partitions.is_empty() {
-            return self.consumer.assign(&[]).map_err(failed);
+            self.consumer.assign(&[]).map_err(failed)?;
+            self.record_assigned(&[]);
+            return Ok(());
         }
         self.assigning = true;
         let starts = self.task.starts.clone();
@@ -76,6 +81,7 @@ impl<G: Group> Work<'_, G> {
         let list: Vec<(TopicPartition, i64)> =
             starts.iter().map(|start| (start.id.clone(), start.next_offset)).collect();
         self.consumer.assign(&list).map_err(failed)?;
+        self.record_assigned(&list);
         for start in starts {
             self.own(start);
         }
@@ -83,7 +89,10 @@ impl<G: Group> Work<'_, G> {
         let (mut read, mut stopped) = (Vec::new(), Vec::new());
         for partition in self.owned.iter() {
             if list.iter().any(|(id, _)| *id == partition.id) {
-                let held = partition.stop.is_some() || self.stopping.is_some() || self.lanes_paused(partition.lane);
+                let held = !partition.is_read()
+                    || partition.waiting
+                    || self.stopping.is_some()
+                    || self.lanes_paused(partition.lane);
                 if held { &mut stopped } else { &mut read }.push(partition.id.clone());
             }
         }
@@ -93,13 +102,15 @@ impl<G: Group> Work<'_, G> {
 
     fn own(&mut self, start: Start) {
         let Start { id, incarnation, next_offset, stop, .. } = start;
-        let lane = self.owned.emptiest_lane(self.lanes.count());
+        // One transaction in flight per partition: a batch of an earlier ownership may still be under way.
+        let lane = self.lanes.writing(&id).unwrap_or_else(|| self.owned.emptiest_lane(self.lanes.count()));
         let stop = stop.map(|(code, message)| self.stopped(&id, code, message));
         let mapping = match self.task.mappings.get(&id.topic) {
             Some(mapping) => Arc::clone(mapping),
             None => return tracing::error!(topic = %id.topic, "a topic without a mapping was assigned; it is not read"),
         };
         let epoch = self.next_epoch();
+        let (held, shown) = (self.present_hold(&id), id.clone());
         self.owned.insert(OwnedPartition {
             read: stop.is_none().then(|| ReadPosition::at(next_offset)),
             incarnation,
@@ -107,9 +118,13 @@ impl<G: Group> Work<'_, G> {
             queued: next_offset,
             lane,
             stop,
+            held,
             epoch,
             revoking: false,
-            processing: 0,
+            processing: InProcess::default(),
+            waiting: false,
+            taken_guard: StormGuard::new(self.task.storm),
+            stored_guard: StormGuard::new(self.task.storm),
             mapping,
             counters: Arc::new(TopicCounters::of(&self.task.metrics, &self.task.id, &id.topic)),
             taken: 0,
@@ -117,6 +132,7 @@ impl<G: Group> Work<'_, G> {
             duplicates: 0,
             id,
         });
+        self.show_hold(&shown);
     }
 
     fn next_epoch(&mut self) -> u64 {
@@ -143,6 +159,7 @@ impl<G: Group> Work<'_, G> {
         if let Some(partition) = self.owned.get(id) {
             partition.stop = Some(stop);
             partition.read = None;
+            partition.processing.clear();
             partition.epoch = epoch;
             let lane = partition.lane;
             // What waits to be written may be records of another topic or log.
@@ -163,6 +180,7 @@ impl<G: Group> Work<'_, G> {
                 partition.revoking = true;
             }
         }
+        self.record_revoke(&partitions, lost);
         let timeout = if lost { Duration::ZERO } else { REVOKE_TIMEOUT };
         if lost {
             // Nothing may be committed for them, not even the hint.
@@ -177,8 +195,8 @@ impl<G: Group> Work<'_, G> {
         let Some(partition) = self.owned.get(id) else {
             return false;
         };
-        let (lane, processing) = (partition.lane, partition.processing);
-        processing > 0 || self.lanes.holds(lane, id)
+        let (lane, processing) = (partition.lane, !partition.processing.is_empty());
+        processing || self.lanes.holds(lane, id)
     }
 
     fn finish_revoke(&mut self) -> Result<(), ExitError> {
@@ -199,6 +217,7 @@ impl<G: Group> Work<'_, G> {
                 }
             }
         }
+        self.record_positions_given_up(&partitions);
         self.commit_hint();
         for id in &partitions {
             self.flush_counters(id);
@@ -212,6 +231,7 @@ impl<G: Group> Work<'_, G> {
             // Lost meanwhile: there is nothing left to give up.
             tracing::debug!(consumer_id = %self.task.id, error = %error, "partitions were gone before they were given up");
         }
+        self.record_given_up();
         Ok(())
     }
 
@@ -225,6 +245,7 @@ impl<G: Group> Work<'_, G> {
             };
             partition.epoch = epoch;
             partition.read = None;
+            partition.processing.clear();
             let lane = partition.lane;
             if !self.resets.contains(&id) {
                 self.task.metrics.position_resets.with_label_values(&[self.task.id.as_str(), cause]).inc();
@@ -288,7 +309,7 @@ impl<G: Group> Work<'_, G> {
             partition.stored = next_offset;
             partition.queued = next_offset;
             partition.read = Some(ReadPosition::at(next_offset));
-            self.seek(&id, next_offset)?;
+            self.seek(&id, next_offset, 0)?;
         }
         Ok(())
     }
@@ -297,6 +318,7 @@ impl<G: Group> Work<'_, G> {
     /// time.
     pub fn check_positions(&mut self) {
         if self.checking {
+            self.check_again |= self.seek_after_check;
             return;
         }
         let partitions: Vec<TopicPartition> =
@@ -315,6 +337,10 @@ impl<G: Group> Work<'_, G> {
     /// Stops what lies outside, and seeks again where nothing is wrong: after such an error the client fetches no more.
     pub fn checked(&mut self, starts: Vec<Start>) -> Result<(), ExitError> {
         self.checking = false;
+        if std::mem::take(&mut self.check_again) {
+            self.check_positions();
+            return Ok(());
+        }
         let seek = std::mem::take(&mut self.seek_after_check);
         for Start { id, stop, beginning, .. } in starts {
             let Some(partition) = self.owned.get(&id).filter(|p| !p.revoking && p.stop.is_none()) else {
@@ -330,7 +356,7 @@ impl<G: Group> Work<'_, G> {
                 Some((code, message)) => self.stop_partition(&id, code, message)?,
                 None if seek && partition.read.is_some() => {
                     partition.read = Some(ReadPosition::at(expected));
-                    self.seek(&id, expected)?;
+                    self.seek(&id, expected, 0)?;
                 }
                 None => {}
             }

@@ -138,11 +138,11 @@ impl Viewer {
         for (&partition, view) in &mut partitions {
             let id = TopicPartition { topic: topic.to_owned(), partition };
             view.stop = match (&known, view.log) {
-                (Some(known), Some(log)) if known.partitions.contains_key(&partition) => {
-                    judge(id, known, topic_id, (Some(log.beginning), Some(log.end))).stop
-                }
+                (Some(known), Some(log)) => known.partitions.get(&partition).and_then(|progress| {
+                    judge(id, known, progress, topic_id, (Some(log.beginning), Some(log.end))).stop
+                }),
                 (Some(_), None) => missing(topic, &[partition], "Kafka has no such partition").remove(0).stop,
-                _ => lost.clone(),
+                (None, _) => lost.clone(),
             };
         }
         Ok(TopicView { topic: topic.to_owned(), known, described: Some(answers.described), partitions })

@@ -73,7 +73,11 @@ pub async fn connect_session(settings: &PgSettings, application_name: &str) -> R
     Ok(Session { client, task })
 }
 
-async fn open(settings: &PgSettings, application_name: &str) -> Result<(Client, JoinHandle<()>), StoreError> {
+/// Connects, and gives the driving task away: it ends when the connection does.
+pub(super) async fn open(
+    settings: &PgSettings,
+    application_name: &str,
+) -> Result<(Client, JoinHandle<()>), StoreError> {
     let (url, tls_mode) = tls::split_url(&settings.url).map_err(configuration)?;
     let mut config: Config = url.parse().map_err(|error| {
         configuration(format!(

@@ -53,3 +53,17 @@ diesel::table! {
         publish_error -> Nullable<Text>,
     }
 }
+
+diesel::table! {
+    holds (scope, name, partition, replica_id, kind) {
+        scope -> Text,
+        name -> Text,
+        partition -> Integer,
+        replica_id -> Text,
+        kind -> Text,
+        reason -> Text,
+        placed_by -> Text,
+        since -> Timestamptz,
+        until -> Nullable<Timestamptz>,
+    }
+}

@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::{Client, CopyInSink, Error, Statement};
+use tokio_postgres::{Client, CopyInSink, Error, Row, Statement};
 
 /// Bytes of one COPY message: large enough that messages cost nothing, small enough that a copy of it is not felt.
 const COPY_CHUNK: usize = 256 * 1024;
@@ -224,6 +224,9 @@ impl Connection {
             Err(Flight::Rows(error)) if is_own_key(&error) => self.write_staged(batch).await,
             Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error, Way::Direct).await),
             Err(Flight::Other(error)) => Err(WriteError::Store(other_error(&error))),
+            Err(Flight::Differs(row)) => {
+                Err(differs(batch, &row).unwrap_or_else(|e| WriteError::Store(other_error(&e))))
+            }
         }
     }
 
@@ -290,7 +293,9 @@ impl Connection {
             let sink = self.stage().await.map_err(Flight::Other)?;
             let staged = copy_rows(sink, batch, 0..batch.metas().len()).await.map_err(Flight::Rows)?;
             let inserted = self.merge_stage(batch).await.map_err(Flight::Rows)?;
-            client.query_one(COMPARE_STAGE, &[]).await.map_err(Flight::Other)?;
+            if let Some(row) = client.query_opt(COMPARE_STAGE, &[]).await.map_err(Flight::Other)? {
+                return Err(Flight::Differs(row));
+            }
             let letters =
                 statements::write_dead_letters(client, &self.statements, batch).await.map_err(Flight::Other)?;
             statements::write_gaps(client, &self.statements, batch).await.map_err(Flight::Other)?;
@@ -311,6 +316,9 @@ impl Connection {
                 Err(match flight {
                     Flight::Rows(error) => self.bad_row(batch, &error, Way::Staged).await,
                     Flight::Other(error) => WriteError::Store(other_error(&error)),
+                    Flight::Differs(row) => {
+                        differs(batch, &row).unwrap_or_else(|error| WriteError::Store(other_error(&error)))
+                    }
                 })
             }
         }
@@ -367,6 +375,13 @@ pub(super) enum Way {
 enum Flight {
     Rows(Error),
     Other(Error),
+    /// What is stored for this row differs.
+    Differs(Row),
+}
+
+fn differs(batch: &Batch, row: &Row) -> Result<WriteError, Error> {
+    let (topic, partition, offset): (&str, i32, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(WriteError::differs(batch, topic, partition, offset))
 }
 
 /// Sends rows and the end of the stream, and waits for the count.

@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 /// Lines of a log that a failing test prints.
 const LOG_LINES: usize = 150;
 
+/// The binary that is tested: the one that DROVER_BIN names, else the one that was built with the tests.
+pub fn binary() -> PathBuf {
+    std::env::var_os("DROVER_BIN").map_or_else(|| env!("CARGO_BIN_EXE_drover").into(), PathBuf::from)
+}
+
 /// What a process is started with. Nothing of the tests' own environment reaches it but PATH.
 #[derive(Clone)]
 pub struct DroverCommand {
@@ -58,7 +63,7 @@ impl DroverCommand {
             (file, path)
         };
         let ((stdout, stdout_path), (log, log_path)): ((File, PathBuf), (File, PathBuf)) = (file(".out"), file(".log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_drover"))
+        let child = Command::new(binary())
             .args(&self.args)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -108,9 +113,13 @@ impl Drover {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name, such as TERM, STOP or CONT.
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
@@ -146,7 +155,7 @@ impl Drover {
     }
 
     /// Where it serves HTTP, as its log says.
-    async fn url(&self, path: &str) -> String {
+    pub async fn url(&self, path: &str) -> String {
         let url = until_some("the address of the page in the log", async || {
             let log = self.log();
             let at = log.find("page, API and metrics url=")?;
@@ -195,6 +204,38 @@ impl Drover {
     /// The document of `/api/v1/status`.
     pub async fn status(&self) -> Value {
         until_some("the status", async || serde_json::from_str(&self.get("api/v1/status").await?.1).ok()).await
+    }
+
+    /// The document of a path of the API, once it answers with 200.
+    pub async fn api(&self, path: &str) -> Value {
+        until_some(path, async || {
+            let (status, body) = self.get(path).await?;
+            if status == 200 { serde_json::from_str(&body).ok() } else { None }
+        })
+        .await
+    }
+
+    /// The sum of all series of a metric; `None` while there is none.
+    pub async fn metric(&self, name: &str) -> Option<f64> {
+        let (_, text) = self.get("metrics").await?;
+        let of = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            if rest.starts_with(['{', ' ']) { rest.rsplit(' ').next()?.parse::<f64>().ok() } else { None }
+        };
+        text.lines().filter_map(of).reduce(|sum, value| sum + value)
+    }
+
+    /// The state of a child, as `/api/v1/children` shows it; `None` when there is no such child.
+    pub async fn child(&self, id: &str) -> Option<Value> {
+        let answer = until_some("the children", async || self.get("api/v1/children").await).await.1;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["children"].as_array().unwrap().iter().find(|child| child["id"] == id).cloned()
+    }
+
+    /// Waits until a child is in this state.
+    pub async fn until_child_is(&self, id: &str, state: &str) {
+        let what = format!("{id} of {} to be {state}", self.name);
+        until(&what, async || self.child(id).await.is_some_and(|child| child["state"] == state)).await;
     }
 
     /// How many partitions each of its consumers owns.

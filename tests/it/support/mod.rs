@@ -3,10 +3,12 @@
 pub mod batches;
 pub mod database;
 pub mod drover;
+pub mod embedded;
 pub mod events;
 pub mod proxy;
 pub mod raw_headers;
 pub mod scene;
+pub mod server;
 pub mod servers;
 pub mod stores;
 pub mod topics;

@@ -1,0 +1,145 @@
+//! The holds that this process obeys: the store's list, as it was read last, and what is not written down yet.
+//!
+//! Shared by all consumers. An order of this process wakes its consumers at once, one of another replica arrives with the
+//! next [`Holds::refresh`], which the metrics actor calls once a second. While the store is away the last list stands.
+//! Bounded by the partitions and consumers of the group.
+
+use crate::domain::hold::{Hold, HoldKind, HoldScope};
+use crate::store::{Store, StoreError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// See the module.
+pub struct Holds {
+    store: Arc<dyn Store>,
+    replica_id: String,
+    list: watch::Sender<Arc<Vec<Hold>>>,
+    /// Quarantines that are obeyed already but that the store does not have yet.
+    unwritten: Mutex<Vec<Hold>>,
+    /// Moves with every order of this process: a list that was read across one is thrown away.
+    orders: AtomicU64,
+}
+
+impl Holds {
+    /// No holds yet, for the process with this replica id.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, replica_id: &str) -> Self {
+        Self {
+            store,
+            replica_id: replica_id.to_owned(),
+            list: watch::Sender::default(),
+            unwritten: Mutex::default(),
+            orders: AtomicU64::new(0),
+        }
+    }
+
+    /// The id of this process, as scopes of its consumers name it.
+    #[must_use]
+    pub fn replica_id(&self) -> &str {
+        &self.replica_id
+    }
+
+    /// The present list.
+    #[must_use]
+    pub fn current(&self) -> Arc<Vec<Hold>> {
+        self.list.borrow().clone()
+    }
+
+    /// A receiver that wakes at every change.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Vec<Hold>>> {
+        self.list.subscribe()
+    }
+
+    /// Places a hold: in the store, then here.
+    ///
+    /// # Errors
+    /// The store does not take it; then nothing is held.
+    pub async fn place(&self, hold: Hold) -> Result<(), StoreError> {
+        self.store.place_hold(&hold).await?;
+        self.order(|list| put(list, hold));
+        Ok(())
+    }
+
+    /// Releases a hold: in the store, then here. Gives back whether there was one.
+    ///
+    /// # Errors
+    /// The store does not answer; then it stays.
+    pub async fn release(&self, scope: &HoldScope, kind: HoldKind) -> Result<bool, StoreError> {
+        let stored = self.store.release_hold(scope, kind).await?;
+        self.unwritten().retain(|hold| !hold.is_same(scope, kind));
+        let mut held = stored;
+        self.order(|list| {
+            let before = list.len();
+            list.retain(|hold| !hold.is_same(scope, kind));
+            held |= list.len() < before;
+        });
+        Ok(held)
+    }
+
+    /// Places a hold that cannot wait for the store: obeyed at once, written down by the next refresh that can.
+    pub fn insist(&self, hold: Hold) {
+        put(&mut self.unwritten(), hold.clone());
+        self.order(|list| put(list, hold));
+    }
+
+    /// Writes down what is not, releases what is over, and reads the list.
+    ///
+    /// # Errors
+    /// The store does not answer; the last list stands.
+    pub async fn refresh(&self, now_ms: i64) -> Result<(), StoreError> {
+        let waiting = self.unwritten().clone();
+        for hold in waiting {
+            self.store.place_hold(&hold).await?;
+            if !self.written(&hold) {
+                // Released meanwhile.
+                self.store.release_hold(&hold.scope, hold.kind).await?;
+            }
+        }
+        let orders = self.orders.load(Ordering::Acquire);
+        let mut list = self.store.holds().await?;
+        for hold in list.iter().filter(|hold| hold.is_over(now_ms)) {
+            tracing::info!(hold = %hold.scope, kind = hold.kind.as_str(), "the time of a hold is over");
+        }
+        if list.iter().any(|hold| hold.is_over(now_ms)) {
+            self.store.release_holds_over(now_ms).await?;
+            list.retain(|hold| !hold.is_over(now_ms));
+        }
+        self.list.send_if_modified(|now| {
+            let stale = self.orders.load(Ordering::Acquire) != orders;
+            let changed = !stale && **now != list;
+            if changed {
+                *now = Arc::new(list);
+            }
+            changed
+        });
+        Ok(())
+    }
+
+    /// Notes that a hold is in the store; false when nobody wants it there any more.
+    fn written(&self, hold: &Hold) -> bool {
+        let mut unwritten = self.unwritten();
+        let known = unwritten.len();
+        unwritten.retain(|other| other != hold);
+        unwritten.len() < known
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Vec<Hold>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self, change: impl FnOnce(&mut Vec<Hold>)) {
+        self.list.send_modify(|now| {
+            self.orders.fetch_add(1, Ordering::AcqRel);
+            let mut list = now.as_ref().clone();
+            change(&mut list);
+            *now = Arc::new(list);
+        });
+    }
+}
+
+fn put(list: &mut Vec<Hold>, hold: Hold) {
+    list.retain(|other| !other.is_same(&hold.scope, hold.kind));
+    list.push(hold);
+}
