@@ -228,3 +228,37 @@ impl Drop for Waiting<'_> {
 fn waits(class: FailureClass) -> bool {
     matches!(class, FailureClass::RetryBatch | FailureClass::Breaker | FailureClass::Unknown)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a missing value is the failure of the test")]
+    use super::*;
+    use crate::board::{Board, Identity};
+    use crate::domain::storm::StormLimits;
+    use crate::store::sqlite::SqliteStore;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn a_writer_that_is_told_to_go_leaves_the_batches_that_wait_to_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("store.db").display());
+        let (pool, metrics) = (WriterPool::new(2), Metrics::new().unwrap());
+        let board = Arc::new(Board::new(Identity::default(), 0));
+        let writer = DbWriterTask {
+            store: Arc::new(SqliteStore::open(&url).unwrap()),
+            pool: pool.clone(),
+            breaker: Arc::new(Breaker::new(board, metrics.clone())),
+            metrics,
+            probe: (Duration::from_millis(1), Duration::from_millis(1)),
+            jitter: 0.0,
+        };
+        let limits = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
+        let guard = BatchGuard::new(limits, Vec::new());
+        let mut answer = pool.send(Batch::new("consumer-1"), guard, pool.slot().await);
+        let (control, drain) = Control::detached("writer-1");
+        drain.send_replace(Some(Instant::now() + Duration::from_secs(30)));
+        writer.run(control).await.unwrap();
+        assert_eq!(pool.depth(), (1, 2), "it waits for the next writer");
+        assert_eq!(answer.try_recv().err(), Some(oneshot::error::TryRecvError::Empty));
+    }
+}
