@@ -337,6 +337,7 @@ pub enum DrillRefused {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a missing value is the failure of the test")]
 mod tests {
     use super::*;
 
