@@ -6,9 +6,11 @@
 
 mod children;
 mod drills;
+mod hold_orders;
 mod operator;
 mod prepare;
 mod receipt;
+mod scale;
 
 pub use prepare::AppError;
 pub use receipt::Receipt;
@@ -128,14 +130,13 @@ impl App {
         });
         let grace = config.shutdown.grace;
         let drills = drills::drills(&config, &prepared, &supervisor, (&board, &metrics), options.outage.clone());
-        let operator = AppOperator::new(supervisor.addr.clone(), Arc::clone(&prepared.store), metrics.clone(), grace);
         let facts = ProcessFacts {
             replica_id,
             host,
             http: http.as_ref().map(|(_, addr)| format!("http://{addr}/")),
             static_membership: children::is_static(&config),
         };
-        let fleet = Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?;
+        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?);
         // Before anything joins the group: a second process that was started by mistake disturbs nobody and says why it ends.
         fleet.take_places().await?;
         for child in fleet.children() {
@@ -147,7 +148,7 @@ impl App {
                 .map_err(|error| refused(error.to_string()))?
                 .map_err(|error| refused(error.to_string()))?;
         }
-        orders.set(Arc::new(operator));
+        orders.set(Arc::new(AppOperator::new(supervisor.addr.clone(), fleet, grace)));
         if let Some(drills) = drills {
             rehearsals.set(drills);
         }

@@ -56,6 +56,8 @@ pub struct Board {
     /// The generation of each consumer that was seen running.
     has_run: RwLock<HashMap<String, u64>>,
     consumers: RwLock<BTreeMap<String, ConsumerStatus>>,
+    /// What consumers that were taken away had done.
+    retired: RwLock<ConsumerStatus>,
     breaker: RwLock<BreakerStatus>,
     audit: RwLock<Option<AuditResult>>,
     rebalances: RwLock<RebalanceLog>,
@@ -76,6 +78,7 @@ impl Board {
             children: watch::Sender::new(Arc::default()),
             has_run: RwLock::default(),
             consumers: RwLock::default(),
+            retired: RwLock::default(),
             breaker: RwLock::default(),
             audit: RwLock::default(),
             rebalances: RwLock::default(),
@@ -139,7 +142,7 @@ impl Board {
     }
 
     /// Replaces the table of children. A consumer that has ended owns nothing, so its partitions go too, except while the
-    /// process stops: the receipt tells where each stood.
+    /// process stops: the receipt tells where each stood. Of a consumer that is not in the table any more the counts are kept.
     pub fn set_children(&self, children: Vec<ChildStatus>) {
         {
             let mut has_run = write(&self.has_run);
@@ -156,6 +159,14 @@ impl Board {
                     }
                     _ => {}
                 }
+            }
+            let there = |id: &str| children.iter().any(|c| c.kind == ChildKind::Consumer && c.id == id);
+            let mut retired = write(&self.retired);
+            for (_, gone) in consumers.extract_if(.., |id, _| !there(id)) {
+                retired.stored += gone.stored;
+                retired.dead_letters += gone.dead_letters;
+                retired.duplicates += gone.duplicates;
+                has_run.remove(&gone.id);
             }
         }
         self.children.send_replace(Arc::new(children));
@@ -182,6 +193,12 @@ impl Board {
     #[must_use]
     pub fn consumers(&self) -> Vec<ConsumerStatus> {
         read(&self.consumers).values().cloned().collect()
+    }
+
+    /// What consumers that were taken away had done, as one without id and partitions.
+    #[must_use]
+    pub fn retired(&self) -> ConsumerStatus {
+        read(&self.retired).clone()
     }
 
     /// Replaces the state of the breaker.

@@ -155,3 +155,19 @@ fn a_subscriber_sees_a_change_of_the_children() {
     assert!(changes.has_changed().unwrap_or(false));
     assert!(changes.borrow_and_update().is_empty());
 }
+
+#[test]
+fn what_a_consumer_that_was_taken_away_has_stored_still_counts_and_its_partitions_are_gone() {
+    let board = green();
+    let status = |stored: u64| ConsumerStatus { id: "consumer-1".into(), stored, ..ConsumerStatus::default() };
+    board.set_consumer(status(7));
+    board.set_children(vec![child("consumer-2", ChildKind::Consumer, ChildState::Running)]);
+    assert!(board.consumers().is_empty());
+    assert_eq!(board.retired().stored, 7);
+    // One that gets its id later is another one.
+    board.set_children(vec![consumer(ChildState::Running)]);
+    board.set_consumer(status(2));
+    board.set_children(vec![child("consumer-2", ChildKind::Consumer, ChildState::Running)]);
+    assert_eq!(board.retired().stored, 9);
+    assert!(board.readiness().ready);
+}

@@ -12,9 +12,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::units::parse_duration;
 use crate::config::{Override, hide_password};
 
+mod consumers;
+mod drill;
+mod offsets;
 mod overrides;
 mod topics;
 
+pub use consumers::{ConsumersArgs, ConsumersCommand, PartitionFlags, ServerFlags, TargetFlags};
+pub use drill::DrillArgs;
+pub use offsets::{ChangeFlags, OffsetTarget, OffsetsArgs, OffsetsCommand};
 pub use topics::{TopicsArgs, TopicsCommand};
 
 /// Drives herds of Kafka consumers: supervised, exactly once into PostgreSQL, with every failure in view.
@@ -48,10 +54,16 @@ pub enum Command {
     Produce(ProduceArgs),
     /// List, describe, create and grow topics.
     Topics(TopicsArgs),
+    /// Show, rewind, skip and restart positions.
+    Offsets(OffsetsArgs),
+    /// See and drive the consumers of a running drover.
+    Consumers(ConsumersArgs),
     /// Read the records that could not be stored as rows.
     DeadLetters(DeadLettersArgs),
     /// Prove that every offset is accounted for, once; exit 0 only then.
     Audit(AuditArgs),
+    /// Make a running instance meet a fault, where that is allowed, and prove that nothing was lost; exit 0 only then.
+    Drill(DrillArgs),
     /// Bring the store's tables up to date.
     Migrate(MigrateArgs),
     /// Show or check the effective configuration.

@@ -1,7 +1,8 @@
 //! The binary: parse, telemetry, run, print the error chain, exit code.
 //!
-//! Exit codes: 0 done; 1 it failed, or something was left; 64 the command line or the configuration is wrong (EX_USAGE of
-//! sysexits.h); 75 another process has this place in the group (EX_TEMPFAIL).
+//! Exit codes: 0 done; 1 it failed, or something was left; and of sysexits.h 64 the command line or the configuration is wrong
+//! (EX_USAGE), 69 no drover answers (EX_UNAVAILABLE), 75 another process has this place in the group (EX_TEMPFAIL), 77 the
+//! token is missing or wrong (EX_NOPERM).
 
 use clap::Parser as _;
 use drover::cli::Cli;

@@ -4,10 +4,11 @@
 //! configured names, or partitions that are owned now; what is revoked is taken out again. Nothing here blocks or fails
 //! after [`Metrics::new`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use prometheus::core::Collector;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -34,7 +35,7 @@ pub const STATES: [&str; 8] =
     ["starting", "running", "paused", "rebalancing", "backing_off", "draining", "stopped", "failed"];
 
 /// Causes of restarts: the names of the reasons for which a child ends and is started again.
-const CAUSES: [&str; 4] = ["error", "panicked", "stalled", "fenced"];
+const CAUSES: [&str; 5] = ["error", "panicked", "stalled", "fenced", "requested"];
 
 /// The values of the label `kind` of `drover_partition_held`.
 const HOLDS: [&str; 2] = ["paused", "quarantined"];
@@ -77,29 +78,66 @@ pub fn total(counter: &IntCounterVec) -> u64 {
 trait Family: Collector + Clone + 'static {
     const KIND: &'static str;
     fn declare(info: &MetricInfo, buckets: &[f64]) -> Result<Self, prometheus::Error>;
+    /// Removes the series with this value of this label.
+    fn forget(&self, label: &str, value: &str);
+}
+
+fn forget_series<B: MetricVecBuilder>(family: &MetricVec<B>, label: &str, value: &str)
+where
+    MetricVec<B>: Collector,
+{
+    for collected in family.collect() {
+        for metric in collected.get_metric() {
+            let labels: HashMap<&str, &str> = metric.get_label().iter().map(|l| (l.name(), l.value())).collect();
+            if labels.get(label) == Some(&value) {
+                // An error says that the series is gone already, which is what is wanted.
+                let _ = family.remove(&labels);
+            }
+        }
+    }
 }
 
 macro_rules! family {
-    ($type:ty, $kind:literal, |$info:ident, $buckets:ident| $make:expr) => {
+    ($type:ty, $kind:literal, |$info:ident, $buckets:ident| $make:expr, |$family:ident, $label:ident, $value:ident| $forget:expr) => {
         impl Family for $type {
             const KIND: &'static str = $kind;
             fn declare($info: &MetricInfo, $buckets: &[f64]) -> Result<Self, prometheus::Error> {
                 $make
             }
+            fn forget(&self, $label: &str, $value: &str) {
+                let $family = self;
+                $forget
+            }
         }
     };
 }
 
-family!(IntCounter, "counter", |info, _buckets| Self::new(info.name, info.help));
-family!(IntGauge, "gauge", |info, _buckets| Self::new(info.name, info.help));
-family!(IntCounterVec, "counter", |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels));
-family!(IntGaugeVec, "gauge", |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels));
-family!(Histogram, "histogram", |info, buckets| {
-    Self::with_opts(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()))
-});
-family!(HistogramVec, "histogram", |info, buckets| {
-    Self::new(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()), info.labels)
-});
+family!(IntCounter, "counter", |info, _buckets| Self::new(info.name, info.help), |_one, _label, _value| {});
+family!(IntGauge, "gauge", |info, _buckets| Self::new(info.name, info.help), |_one, _label, _value| {});
+family!(
+    Histogram,
+    "histogram",
+    |info, buckets| Self::with_opts(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec())),
+    |_one, _label, _value| {}
+);
+family!(
+    IntCounterVec,
+    "counter",
+    |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
+family!(
+    IntGaugeVec,
+    "gauge",
+    |info, _buckets| Self::new(Opts::new(info.name, info.help), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
+family!(
+    HistogramVec,
+    "histogram",
+    |info, buckets| Self::new(HistogramOpts::new(info.name, info.help).buckets(buckets.to_vec()), info.labels),
+    |family, label, value| forget_series(family, label, value)
+);
 
 /// Declares struct, constructor and listing from one table, so that none of them can forget a metric.
 macro_rules! metrics {
@@ -130,6 +168,10 @@ macro_rules! metrics {
                 let metrics = Self { registry, $($field,)* };
                 metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
                 Ok(metrics)
+            }
+
+            fn forget(&self, label: &str, value: &str) {
+                $(self.$field.forget(label, value);)*
             }
 
             /// Every metric that drover itself declares, for documentation; `process_*` comes from the client library.
@@ -183,7 +225,7 @@ metrics! {
     offset_commits: IntCounterVec = "drover_offset_commits_total" ["consumer_id", "outcome"];
     /// Ranges of offsets that Kafka never delivers, written down as confirmed gaps.
     offset_gaps: IntCounterVec = "drover_offset_gaps_total" ["consumer_id", "topic", "reason"];
-    /// Positions read again from the database; cause is fenced, lost_answer or rebuild.
+    /// Positions set again: read from the database (cause fenced, lost_answer, rebuild or storm), or sought again after a seek that failed (seek).
     position_resets: IntCounterVec = "drover_position_resets_total" ["consumer_id", "cause"];
     /// Dead letters sent to their topic; outcome is published, refused or error.
     dead_letters_published: IntCounterVec = "drover_dead_letters_published_total" ["topic", "outcome"];
@@ -213,6 +255,8 @@ metrics! {
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
     /// 1 for each owned partition that is not read by order; kind is paused or quarantined.
     partition_held: IntGaugeVec = "drover_partition_held" ["topic", "partition", "kind"];
+    /// Partitions that the storm guard quarantined; rule is consecutive or ratio.
+    storm_quarantines: IntCounterVec = "drover_storm_quarantines_total" ["consumer_id", "topic", "rule"];
     /// Times that a consumer paused a partition because what follows could not keep up.
     partition_pauses: IntCounterVec = "drover_partition_pauses_total" ["consumer_id"];
     /// Offsets that the last audit of the group found unaccounted for, and records that Kafka delivers inside gaps: lost.
@@ -246,6 +290,9 @@ impl Metrics {
             for outcome in ["stored", "duplicate", "dead_lettered"] {
                 self.messages_processed.with_label_values(&[consumer_id, topic, outcome]);
             }
+            for rule in ["consecutive", "ratio"] {
+                self.storm_quarantines.with_label_values(&[consumer_id, topic, rule]);
+            }
             for (stage, error_type) in MESSAGE_ERRORS {
                 self.message_errors.with_label_values(&[consumer_id, topic, stage, error_type]);
             }
@@ -265,7 +312,7 @@ impl Metrics {
         for outcome in ["ok", "error"] {
             self.offset_commits.with_label_values(&[consumer_id, outcome]);
         }
-        for cause in ["fenced", "lost_answer", "rebuild"] {
+        for cause in ["fenced", "lost_answer", "rebuild", "storm", "seek"] {
             self.position_resets.with_label_values(&[consumer_id, cause]);
         }
         self.partition_pauses.with_label_values(&[consumer_id]);
@@ -288,6 +335,22 @@ impl Metrics {
         }
         for ((topic, partition), &count) in offsets {
             self.unaccounted_offsets.with_label_values(&[topic, &partition.to_string()]).set(count);
+        }
+    }
+
+    /// Removes every series of consumers and children that are not among these: a child that was taken away for good would
+    /// look like one that stands still.
+    pub fn forget_others(&self, consumers: &[&str], children: &[&str]) {
+        let gone = |family: Vec<MetricFamily>, label: &str, kept: &[&str]| -> BTreeSet<String> {
+            let metrics = family.iter().flat_map(MetricFamily::get_metric);
+            let values = metrics.flat_map(|metric| metric.get_label()).filter(|pair| pair.name() == label);
+            values.map(|pair| pair.value().to_owned()).filter(|value| !kept.contains(&value.as_str())).collect()
+        };
+        for consumer_id in gone(self.consumer_state.collect(), "consumer_id", consumers) {
+            self.forget("consumer_id", &consumer_id);
+        }
+        for child in gone(self.child_restarts.collect(), "child", children) {
+            self.forget("child", &child);
         }
     }
 

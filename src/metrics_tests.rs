@@ -69,3 +69,22 @@ fn the_gauges_of_a_revoked_partition_vanish_and_those_of_its_neighbour_stay() {
     assert!(!text.contains(r#"partition="0""#), "{text}");
     assert_eq!(text.matches(r#"partition="1""#).count(), 4, "{text}");
 }
+
+#[test]
+fn every_series_of_a_child_that_is_gone_goes_and_those_of_the_others_stay() {
+    let metrics = Metrics::new().unwrap();
+    for id in ["stays", "goes"] {
+        metrics.init_consumer(id, &["t".into()]);
+        metrics.set_consumer_state(id, "running");
+        metrics.consumer_lag_messages.with_label_values(&[id, "t", "0"]).set(5);
+        metrics.child_restarts.with_label_values(&[id, "consumer", "error"]).inc();
+    }
+    metrics.child_restarts.with_label_values(&["writer-2", "db_writer", "error"]).inc();
+    metrics.forget_others(&["stays"], &["stays", "writer-1"]);
+    let text = metrics.encode().unwrap();
+    assert!(!text.contains("goes") && !text.contains("writer-2"), "{text}");
+    for name in ["drover_consumer_state", "drover_messages_processed_total", "drover_consumer_lag_messages"] {
+        let kept = |line: &str| line.starts_with(name) && line.contains("consumer_id=\"stays\"");
+        assert!(text.lines().any(kept), "{name} is not in\n{text}");
+    }
+}

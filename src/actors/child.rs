@@ -77,6 +77,8 @@ impl ChildLink {
 pub(super) enum Order {
     /// End and stay ended.
     Stop,
+    /// End and be forgotten.
+    Remove,
     /// End and start again with a full budget.
     Restart,
 }

@@ -1,21 +1,21 @@
 //! The writers of the pool: each runs one batch transaction at a time on its own connection.
 //!
-//! The queue belongs to [`WriterPool`] and outlives every writer; a batch is sent only against a free slot, of which there
-//! are as many as writers, so it never holds more batches than that. A writer that dies drops the batch in its hand, and
+//! The queue belongs to `WriterPool` (`writer_pool.rs`) and outlives every writer. A writer that dies drops the batch in its hand, and
 //! the consumer, whose reply never comes, takes its positions from the store again. What an error means is decided by its
 //! class (`domain/failure.rs`); an outage is waited out here, with the breaker open, however long it lasts.
 
 use super::breaker::Breaker;
 use super::exit::ExitError;
 use super::lifecycle::{Control, Task, TaskActor};
+use super::writer_pool::{WriteBatch, WriteReply, WriterPool};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{DeadLetterCode, FailureClass, Rejection};
+use crate::domain::storm::{BatchGuard, Storm};
 use crate::metrics::Metrics;
 use crate::store::row::key_and_value;
 use crate::store::{Receipt, Resolution, Store, StoreError, StoreWriter, WriteError};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
 /// Retries of one batch after which its trouble counts as the database's: a lock that is never given up, a statement that
@@ -24,64 +24,6 @@ const RETRIES_BEFORE_OPEN: u32 = 10;
 
 /// The actor of a writer.
 pub type DbWriterActor = TaskActor<DbWriterTask>;
-
-/// A batch on its way to a writer.
-pub struct WriteBatch {
-    batch: Batch,
-    reply: oneshot::Sender<WriteReply>,
-    _slot: OwnedSemaphorePermit,
-}
-
-/// What became of a batch; the batch comes back so that its buffers are used again.
-pub struct WriteReply {
-    /// The batch, with rows that the database refused moved to its dead letters.
-    pub batch: Batch,
-    /// What became of it.
-    pub result: Result<Receipt, StoreError>,
-}
-
-/// The right to send one batch.
-pub struct WriterSlot(OwnedSemaphorePermit);
-
-/// The way to the writers, whichever of them live.
-#[derive(Clone)]
-pub struct WriterPool {
-    queue: async_channel::Sender<WriteBatch>,
-    jobs: async_channel::Receiver<WriteBatch>,
-    slots: Arc<Semaphore>,
-    writers: usize,
-}
-
-impl WriterPool {
-    /// The queue of `writers` writers.
-    #[must_use]
-    pub fn new(writers: usize) -> Self {
-        let (queue, jobs) = async_channel::bounded(writers);
-        Self { queue, jobs, slots: Arc::new(Semaphore::new(writers)), writers }
-    }
-
-    /// Waits for a writer that is free. Cancel safe.
-    pub async fn slot(&self) -> WriterSlot {
-        let permit = Arc::clone(&self.slots).acquire_owned().await;
-        WriterSlot(permit.expect("the semaphore is never closed"))
-    }
-
-    /// Sends a batch. The receiver fails when the writer died with the batch in its hand: its outcome is then unknown.
-    pub fn send(&self, batch: Batch, slot: WriterSlot) -> oneshot::Receiver<WriteReply> {
-        let (reply, answer) = oneshot::channel();
-        if self.queue.try_send(WriteBatch { batch, reply, _slot: slot.0 }).is_err() {
-            // As many slots as places: only a closed queue refuses, and it lives as long as the pool.
-            tracing::error!("the queue of the writers refused a batch against a free slot");
-        }
-        answer
-    }
-
-    /// Batches that are being written or wait for a writer, and how many may.
-    #[must_use]
-    pub fn depth(&self) -> (usize, usize) {
-        (self.writers - self.slots.available_permits(), self.writers)
-    }
-}
 
 /// What a writer is made of.
 pub struct DbWriterTask {
@@ -107,15 +49,17 @@ impl Task for DbWriterTask {
             control.progress();
             let job = tokio::select! {
                 biased;
-                job = self.pool.jobs.recv() => job,
+                // First, or a writer that is taken away under load would find one more batch each time. Those that wait are
+                // for the other writers, or for its successor.
                 _ = control.drain_requested() => return Ok(()),
+                job = self.pool.next() => job,
             };
-            let Ok(WriteBatch { mut batch, reply, _slot }) = job else {
-                return Ok(());
-            };
-            let result = self.store_batch(&mut *writer, &mut batch, &control).await;
+            let WriteBatch { mut batch, mut guard, reply, _slot } = job;
+            let mut culprit = Culprit::default();
+            let result = self.store_batch(&mut *writer, &mut batch, &mut guard, &mut culprit, &control).await;
+            let Culprit { differs, storm } = culprit;
             // A consumer that is gone takes its positions from the store; nobody waits for this answer.
-            let _ = reply.send(WriteReply { batch, result });
+            let _ = reply.send(WriteReply { batch, result, differs, storm });
         }
     }
 }
@@ -125,6 +69,8 @@ impl DbWriterTask {
         &self,
         writer: &mut dyn StoreWriter,
         batch: &mut Batch,
+        guard: &mut BatchGuard,
+        culprit: &mut Culprit,
         control: &Control,
     ) -> Result<Receipt, StoreError> {
         let mut wait = Wait { delay: self.probe.0, retries: 0 };
@@ -148,7 +94,23 @@ impl DbWriterTask {
                     observe("error");
                     self.count_error(FailureClass::Split);
                     let rejection = Rejection::new(DeadLetterCode::Database(code), message);
+                    culprit.storm = guard.refused(batch, index, &rejection.code);
+                    if culprit.storm.is_some() {
+                        self.breaker.answered();
+                        return Err(StoreError {
+                            class: FailureClass::Split,
+                            code: None,
+                            message: "the database refuses too many rows of a partition".into(),
+                        });
+                    }
                     batch.refuse(index, rejection, key_and_value);
+                }
+                Err(WriteError::Differs { slot, error }) => {
+                    observe("error");
+                    self.count_error(error.class);
+                    self.breaker.answered();
+                    culprit.differs = Some(slot);
+                    return Err(error);
                 }
                 Err(WriteError::Store(error)) => {
                     observe(if error.class == FailureClass::Fenced { "fenced" } else { "error" });
@@ -231,6 +193,13 @@ impl DbWriterTask {
     fn count_error(&self, class: FailureClass) {
         self.metrics.store_errors.with_label_values(&[class.as_str()]).inc();
     }
+}
+
+/// The partition that keeps its batch from being stored, by its slot, where it is one.
+#[derive(Default)]
+struct Culprit {
+    differs: Option<u16>,
+    storm: Option<(u16, Storm)>,
 }
 
 /// How long a batch waits between its tries.

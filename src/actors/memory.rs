@@ -3,6 +3,7 @@
 //! Lock-free and never blocks: who gets no bytes stops taking records until a batch was stored. A caller that holds nothing
 //! is always given bytes, so that one record larger than what is left cannot stop its partition for good.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// See the module.
@@ -33,6 +34,12 @@ impl MemoryBudget {
         self.reserved.fetch_add(bytes, Ordering::AcqRel);
     }
 
+    /// Largest record that has a place: while it is stored there are two copies of it, and others go on beside it.
+    #[must_use]
+    pub fn most_for_one(&self) -> usize {
+        self.limit / 4
+    }
+
     /// Gives reserved bytes back.
     pub fn release(&self, bytes: usize) {
         self.reserved.fetch_sub(bytes, Ordering::AcqRel);
@@ -48,6 +55,28 @@ impl MemoryBudget {
     #[must_use]
     pub fn limit(&self) -> usize {
         self.limit
+    }
+}
+
+/// Bytes of a budget, given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<MemoryBudget>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Reserves `bytes` whether they fit or not.
+    #[must_use]
+    pub fn anyway(budget: &Arc<MemoryBudget>, bytes: usize) -> Self {
+        budget.reserve_anyway(bytes);
+        Self { budget: Arc::clone(budget), bytes }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.release(self.bytes);
     }
 }
 

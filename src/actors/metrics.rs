@@ -5,14 +5,14 @@
 //! only these samples stand still.
 
 use super::breaker::Breaker;
-use super::db_writer::WriterPool;
 use super::exit::ExitError;
 use super::holds::Holds;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
+use super::writer_pool::WriterPool;
 use crate::board::Board;
 use crate::domain::failure::FailureClass;
-use crate::domain::status::ChildState;
+use crate::domain::status::{ChildKind, ChildState, ChildStatus};
 use crate::kafka::lookup::Lookup;
 use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::Metrics;
@@ -95,11 +95,14 @@ impl MetricsTask {
         self.metrics.queue_capacity.with_label_values(&["writers"]).set(count(capacity));
         self.metrics.memory_reserved_bytes.set(count(self.budget.reserved()));
         self.metrics.memory_limit_bytes.set(count(self.budget.limit()));
-        for child in self.board.children().iter() {
-            if child.kind == crate::domain::status::ChildKind::Consumer {
-                self.metrics.set_consumer_state(&child.id, child.state.as_str());
-            }
+        let children = self.board.children();
+        let consumers: Vec<&ChildStatus> = children.iter().filter(|child| child.kind == ChildKind::Consumer).collect();
+        for child in &consumers {
+            self.metrics.set_consumer_state(&child.id, child.state.as_str());
         }
+        let consumers: Vec<&str> = consumers.iter().map(|child| child.id.as_str()).collect();
+        let all: Vec<&str> = children.iter().map(|child| child.id.as_str()).collect();
+        self.metrics.forget_others(&consumers, &all);
     }
 
     async fn sample_ends(&self) {

@@ -15,9 +15,9 @@
 //!
 //! | message | from | to | bounded by |
 //! | --- | --- | --- | --- |
-//! | [`StartChild`](supervisor::StartChild) | app.rs | supervisor | one per child |
-//! | [`RestartChild`](supervisor::RestartChild), [`StopChild`](supervisor::StopChild) | HTTP | supervisor | requests, awaited (mailbox) |
-//! | [`GetStatus`](supervisor::GetStatus), [`GetExits`](supervisor::GetExits) | HTTP | supervisor | requests, awaited (mailbox) |
+//! | [`StartChild`](supervisor::StartChild) | app.rs, its operator | supervisor | one per child |
+//! | [`RestartChild`](supervisor::RestartChild), [`RemoveChild`](supervisor::RemoveChild), [`StopChild`](supervisor::StopChild) | app.rs's operator | supervisor | requests, awaited (mailbox) |
+//! | [`GetStatus`](supervisor::GetStatus), [`GetExits`](supervisor::GetExits) | app.rs's operator | supervisor | requests, awaited (mailbox) |
 //! | [`ShutDown`](shutdown::ShutDown) | app.rs | supervisor | one per signal |
 //! | `ChildStateChanged` | a child's actor | supervisor | only the newest state of a task is kept |
 //! | `ChildExited` | a child's guard | supervisor | one per generation |
@@ -46,6 +46,7 @@ pub mod replica;
 pub mod shutdown;
 pub mod supervisor;
 mod transitions;
+pub mod writer_pool;
 
 #[cfg(test)]
 mod lifecycle_tests;

@@ -1,7 +1,7 @@
 //! The supervisor: starts the children in order, starts again what fails, gives up what fails too often, and stops all
 //! in order.
 //!
-//! It owns the table of children; its size is the number of [`StartChild`]s. Every transition is logged once and
+//! It owns the table of children; its size is the number of [`StartChild`]s without a [`RemoveChild`]. Every transition is logged once and
 //! published once. Its mailbox takes lifecycle events only, a few per child and generation, never records. When it
 //! panics, [`SupervisorHandle::verdict`] says so and the process must exit non-zero: nobody supervises it from inside.
 
@@ -107,6 +107,12 @@ pub enum SupervisorError {
         /// The id asked for.
         id: String,
     },
+    /// The child is on its way out.
+    #[error("{id:?} is being stopped for good")]
+    Leaving {
+        /// The id asked for.
+        id: String,
+    },
 }
 
 /// Adds a child and starts it.
@@ -130,6 +136,17 @@ pub struct RestartChild {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<bool, SupervisorError>")]
 pub struct StopChild {
+    /// The child's id.
+    pub id: String,
+    /// When it is aborted if it has not drained.
+    pub deadline: Instant,
+}
+
+/// Drains a child and forgets it, with its ends. Answered as [`StopChild`] is. A shutdown that begins meanwhile goes first:
+/// the child is then stopped and stays in the table.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Result<bool, SupervisorError>")]
+pub struct RemoveChild {
     /// The child's id.
     pub id: String,
     /// When it is aborted if it has not drained.
@@ -264,6 +281,9 @@ impl Handler<RestartChild> for SupervisorActor {
         if shutting_down {
             return Err(SupervisorError::ShuttingDown { id });
         }
+        if matches!(child.order, Some(Order::Stop | Order::Remove)) && child.is_alive() {
+            return Err(SupervisorError::Leaving { id });
+        }
         if child.is_alive() {
             self.drain(&id, Order::Restart, deadline, ctx);
         } else {
@@ -285,6 +305,22 @@ impl Handler<StopChild> for SupervisorActor {
         }
         self.stop(&id, deadline, ctx);
         // A dropped sender means that the supervisor is gone, and the child's actor with its thread.
+        Box::pin(async { Ok(ended.await.unwrap_or(false)) })
+    }
+}
+
+impl Handler<RemoveChild> for SupervisorActor {
+    type Result = ResponseFuture<Result<bool, SupervisorError>>;
+
+    fn handle(&mut self, RemoveChild { id, deadline }: RemoveChild, ctx: &mut Self::Context) -> Self::Result {
+        let (done, ended) = oneshot::channel();
+        let shutting_down = self.shutdown.is_some();
+        match self.known(&id) {
+            Ok(_) if shutting_down => return Box::pin(async { Err(SupervisorError::ShuttingDown { id }) }),
+            Ok(child) => child.waiting.push(done),
+            Err(error) => return Box::pin(async { Err(error) }),
+        }
+        self.remove(&id, deadline, ctx);
         Box::pin(async { Ok(ended.await.unwrap_or(false)) })
     }
 }

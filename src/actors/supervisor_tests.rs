@@ -328,3 +328,53 @@ fn a_shutdown_aborts_and_names_what_overruns_and_does_not_wait_for_a_blocked_thr
     });
     assert_eq!(report.unfinished, ["endless", "blocking"]);
 }
+
+#[test]
+fn a_child_that_is_removed_drains_and_leaves_the_table_and_its_id_can_be_taken_again() {
+    on_system(async {
+        let mut herd = Herd::new(Escalation::KeepOthers);
+        let (open, opened) = gate();
+        let work = move |control: Control| {
+            let opened = opened.clone();
+            async move {
+                obedient(control).await?;
+                opened().await;
+                Ok(())
+            }
+        };
+        herd.start(child("stays", ChildKind::Consumer, obedient)).await;
+        herd.start(child("goes", ChildKind::Consumer, work)).await;
+        herd.until_state("goes", ChildState::Running).await;
+        let removed = herd.handle.addr.send(RemoveChild { id: "goes".into(), deadline: far() });
+        let removed = actix::spawn(removed);
+        herd.until_state("goes", ChildState::Draining).await;
+        let restart = RestartChild { id: "goes".into(), deadline: far() };
+        let refused = soon(herd.handle.addr.send(restart)).await.unwrap();
+        assert_eq!(refused, Err(SupervisorError::Leaving { id: "goes".into() }));
+        open.send_replace(true);
+        assert_eq!(soon(removed).await.unwrap().unwrap(), Ok(true));
+        let left: Vec<String> = herd.handle.children.borrow().iter().map(|child| child.id.clone()).collect();
+        assert_eq!(left, ["stays"], "whoever is told that it is gone finds it gone");
+        assert_eq!(herd.exit().await.1.state, ChildState::Stopped);
+        let asked = soon(herd.handle.addr.send(GetExits { id: "goes".into() })).await.unwrap();
+        assert_eq!(asked, Err(SupervisorError::UnknownChild { id: "goes".into() }), "its ends went with it");
+        herd.start(child("goes", ChildKind::Consumer, obedient)).await;
+        assert_eq!(herd.until_state("goes", ChildState::Running).await.generation, 1);
+    });
+}
+
+#[test]
+fn a_failed_child_is_removed_at_once_and_one_that_does_not_drain_at_its_deadline() {
+    on_system(async {
+        let mut herd = Herd::new(Escalation::KeepOthers);
+        herd.start(ChildSpec::new("failed", ChildKind::Consumer, quick(0), || Scripted(fails))).await;
+        assert_eq!(herd.exit().await.1.state, ChildState::Failed);
+        herd.start(child("deaf", ChildKind::Consumer, |_| pending())).await;
+        let soon_due = Instant::now() + Duration::from_millis(30);
+        for (id, finished) in [("failed", true), ("deaf", false)] {
+            let remove = RemoveChild { id: id.into(), deadline: soon_due };
+            assert_eq!(soon(herd.handle.addr.send(remove)).await.unwrap(), Ok(finished), "{id}");
+        }
+        assert!(herd.handle.children.borrow().is_empty());
+    });
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::child::{Child, Order};
@@ -17,6 +18,8 @@ use crate::domain::status::{ChildState, ExitReason, ExitRecord};
 enum Next {
     /// By order or because there is nothing left to do.
     Stopped,
+    /// By order, and out of the table.
+    Removed,
     /// Never again without an operator; the flag: the escalation rule applies.
     Failed { escalate: bool },
     /// Again, after this time.
@@ -116,8 +119,27 @@ impl SupervisorActor {
                 "child stopped"
             );
         }
-        answer(child, true);
+        let waiting = std::mem::take(&mut child.waiting);
         self.publish();
+        answer(waiting, true);
+    }
+
+    /// Stops a child, whatever it does, and forgets it when it has ended.
+    pub(super) fn remove(&mut self, id: &str, deadline: Instant, ctx: &mut Context<Self>) {
+        let Some(child) = self.child(id) else { return };
+        if child.is_alive() {
+            return self.drain(id, Order::Remove, deadline, ctx);
+        }
+        let waiting = std::mem::take(&mut child.waiting);
+        self.stop(id, deadline, ctx);
+        self.forget(id);
+        self.publish();
+        answer(waiting, true);
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.children.retain(|child| child.spec.id() != id);
+        tracing::info!(child = id, "child removed");
     }
 
     /// A child's guard reported its end.
@@ -132,6 +154,7 @@ impl SupervisorActor {
         }
         let next = match (child.order, exit.reason) {
             (Some(Order::Stop), _) | (None, ExitReason::Finished | ExitReason::Requested) => Next::Stopped,
+            (Some(Order::Remove), _) => Next::Removed,
             (Some(Order::Restart), _) => Next::Restart,
             (None, ExitReason::Fenced) => Next::Failed { escalate: false },
             (None, ExitReason::Error | ExitReason::Panicked | ExitReason::Stalled) => {
@@ -149,13 +172,10 @@ impl SupervisorActor {
 
     /// Carries out what comes after an end.
     fn follow(&mut self, id: &str, exit: &ExitRecord, next: &Next, ctx: &mut Context<Self>) {
+        let now = self.now();
         let Some(child) = self.child(id) else { return };
         match next {
-            Next::Stopped => {
-                enter(child, ChildState::Stopped);
-                let finished = !child.unfinished;
-                answer(child, finished);
-            }
+            Next::Stopped | Next::Removed => enter(child, ChildState::Stopped),
             Next::Failed { .. } => enter(child, ChildState::Failed),
             Next::Restart => {
                 enter(child, ChildState::Starting);
@@ -174,14 +194,20 @@ impl SupervisorActor {
             }
         }
         log_end(child, exit, next);
+        child.status.budget_left = child.budget.budget_left(now);
+        let (status, finished) = (child.status.clone(), !child.unfinished);
+        let ended = matches!(next, Next::Stopped | Next::Removed);
+        let waiting = if ended { std::mem::take(&mut child.waiting) } else { Vec::new() };
+        if matches!(next, Next::Removed) {
+            self.forget(id);
+        }
         self.publish();
-        let Some(child) = self.child(id) else { return };
-        let status = child.status.clone();
+        answer(waiting, finished);
         self.observer().on_exit(exit, &status);
         match next {
             Next::Failed { escalate: true } => self.escalate(id, exit),
             Next::Restart => self.start(id, ctx),
-            Next::Stopped | Next::BackingOff(_) | Next::Failed { escalate: false } => {}
+            Next::Stopped | Next::Removed | Next::BackingOff(_) | Next::Failed { escalate: false } => {}
         }
     }
 }
@@ -192,9 +218,9 @@ pub(super) fn enter(child: &mut Child, state: ChildState) {
     child.status.since_ms = now_ms();
 }
 
-/// Tells whoever waits for the child to stop whether it finished what was in flight.
-fn answer(child: &mut Child, finished: bool) {
-    for waiting in child.waiting.drain(..) {
+/// Tells whoever waits for a child to stop whether it finished what was in flight.
+fn answer(waiting: Vec<oneshot::Sender<bool>>, finished: bool) {
+    for waiting in waiting {
         // Whoever asked may have stopped waiting.
         let _ = waiting.send(finished);
     }
@@ -205,7 +231,9 @@ fn log_end(child: &Child, exit: &ExitRecord, next: &Next) {
     let (generation, cause, error) = (exit.generation, exit.reason.as_str(), exit.message.as_str());
     let location = exit.location.as_deref();
     match next {
-        Next::Stopped => tracing::info!(child = id, kind, generation, cause, error, location, "child stopped"),
+        Next::Stopped | Next::Removed => {
+            tracing::info!(child = id, kind, generation, cause, error, location, "child stopped")
+        }
         Next::Restart => {
             tracing::info!(
                 child = id,

@@ -9,7 +9,7 @@ use crate::actors::breaker::Breaker;
 use crate::actors::child::ChildSpec;
 use crate::actors::consumer::ConsumerTask;
 use crate::actors::consumer::start::Starts;
-use crate::actors::db_writer::{DbWriterTask, WriterPool};
+use crate::actors::db_writer::DbWriterTask;
 use crate::actors::dead_letter::DeadLetterTask;
 use crate::actors::drills::obey::Obedient;
 use crate::actors::holds::Holds;
@@ -17,12 +17,14 @@ use crate::actors::leases::{Leases, Place};
 use crate::actors::memory::MemoryBudget;
 use crate::actors::metrics::{EndOffsets, MetricsTask};
 use crate::actors::replica::{ProcessFacts, ReplicaTask};
+use crate::actors::writer_pool::WriterPool;
 use crate::board::Board;
-use crate::config::{Config, GroupProtocol, KafkaConfig, RestartConfig};
+use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartConfig, StormConfig};
 use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::status::ChildKind;
+use crate::domain::storm::StormLimits;
 use crate::kafka::faulty::{ClientFaults, FaultyGroup, FaultyQuestions};
 use crate::kafka::group_client::{Group, KafkaGroup, Questions};
 use crate::kafka::lookup::Lookup;
@@ -31,8 +33,9 @@ use crate::metrics::Metrics;
 use crate::processor::Processor;
 use crate::store::Store;
 use prepare::Prepared;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// Share of the delay between two probes of the store that is random.
@@ -41,15 +44,15 @@ const PROBE_JITTER: f64 = 0.5;
 /// See the module.
 pub struct Fleet {
     config: Config,
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     lookup: Arc<Lookup>,
     starts: Starts,
+    pub(super) board: Arc<Board>,
+    pub(super) metrics: Metrics,
     leases: Arc<Leases>,
     facts: ProcessFacts,
-    board: Arc<Board>,
-    metrics: Metrics,
     breaker: Arc<Breaker>,
-    holds: Arc<Holds>,
+    pub(super) holds: Arc<Holds>,
     pool: WriterPool,
     writers: usize,
     budget: Arc<MemoryBudget>,
@@ -63,6 +66,10 @@ pub struct Fleet {
     processor: Option<Arc<dyn Processor>>,
     /// There where drills are allowed.
     client_faults: Option<Arc<ClientFaults>>,
+    /// How many consumers share the memory for what is fetched ahead.
+    sharing: Arc<AtomicUsize>,
+    /// For each consumer that was built: whether it gives up a static place when it stops.
+    leaving: Mutex<HashMap<String, Arc<AtomicBool>>>,
 }
 
 impl Fleet {
@@ -108,6 +115,8 @@ impl Fleet {
             kafka: Arc::new(config.kafka.clone()),
             processor,
             client_faults,
+            sharing: Arc::new(AtomicUsize::new(config.consumers.ids.len())),
+            leaving: Mutex::default(),
             leases: Arc::new(Leases::new(
                 Arc::clone(&store),
                 &config.kafka.group,
@@ -127,9 +136,36 @@ impl Fleet {
         let mut children = vec![self.replica(), self.metrics()];
         children.extend(self.dead_letter());
         children.extend(self.audit());
-        children.extend((1..=self.writers).map(|number| self.writer(number)));
+        children.extend((1..=self.writers).map(|number| self.writer(&format!("writer-{number}"))));
         children.extend(self.config.consumers.ids.iter().map(|id| self.consumer(id)));
         children
+    }
+
+    /// The way to the writers.
+    pub fn pool(&self) -> &WriterPool {
+        &self.pool
+    }
+
+    /// Most writers that this store can use, and why not more.
+    pub fn most_writers(&self) -> (usize, &'static str) {
+        if self.store.kind() == "sqlite" {
+            (1, "SQLite has one write lock, so more would only wait for each other")
+        } else {
+            (MOST_WRITERS, "each is a connection of its own")
+        }
+    }
+
+    /// Consumers that are built from now on share the memory for what is fetched ahead with so many.
+    pub fn share_among(&self, consumers: usize) {
+        self.sharing.store(consumers, Ordering::Release);
+    }
+
+    /// A consumer gives its static place in the group up when it stops, because it does not come back.
+    pub fn leave_for_good(&self, consumer_id: &str) {
+        let gone = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(consumer_id);
+        if let Some(leave) = gone {
+            leave.store(true, Ordering::Release);
+        }
     }
 
     /// Takes the places of all consumers, waiting a while for a process that is about to leave them.
@@ -218,8 +254,8 @@ impl Fleet {
         (!interval.is_zero()).then(|| ChildSpec::new("audit", ChildKind::Audit, policy, task))
     }
 
-    /// The writer with this number, from 1.
-    fn writer(&self, number: usize) -> ChildSpec {
+    /// The writer with this id.
+    pub fn writer(&self, id: &str) -> ChildSpec {
         let (store, pool, breaker, metrics) =
             (Arc::clone(&self.store), self.pool.clone(), Arc::clone(&self.breaker), self.metrics.clone());
         let probe = (self.config.store.probe_min, self.config.store.probe_max);
@@ -231,35 +267,36 @@ impl Fleet {
             probe,
             jitter: PROBE_JITTER,
         };
-        let id = format!("writer-{number}");
-        ChildSpec::new(&id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
+        ChildSpec::new(id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
     }
 
     /// The consumer with this id.
-    fn consumer(&self, id: &str) -> ChildSpec {
-        let config = &self.config;
-        let group = KafkaGroup {
-            kafka: Arc::clone(&self.kafka),
-            fetch_bytes: (config.limits.memory / 2 / config.consumers.ids.len()).max(config.limits.record_bytes),
-        };
-        match &self.client_faults {
-            Some(faults) => self.consumer_of(id, FaultyGroup { inner: group, faults: Arc::clone(faults) }),
+    pub fn consumer(&self, id: &str) -> ChildSpec {
+        let kafka = Arc::clone(&self.kafka);
+        let group = move |fetch_bytes| KafkaGroup { kafka: Arc::clone(&kafka), fetch_bytes };
+        match self.client_faults.clone() {
+            Some(faults) => {
+                self.consumer_of(id, move |bytes| FaultyGroup { inner: group(bytes), faults: Arc::clone(&faults) })
+            }
             None => self.consumer_of(id, group),
         }
     }
 
-    fn consumer_of<G: Group>(&self, id: &str, group: G) -> ChildSpec {
+    /// `group` gives the group for a client that fetches at most so many bytes at once.
+    fn consumer_of<G: Group>(&self, id: &str, group: impl Fn(usize) -> G + Send + Sync + 'static) -> ChildSpec {
         let config = &self.config;
         self.metrics.init_consumer(id, &config.kafka.topics);
+        let leave = Arc::new(AtomicBool::new(config.shutdown.leave));
         let task = ConsumerTask {
             id: id.to_owned(),
             instance_id: instance_id(config, id),
-            group,
+            group: group(config.limits.record_bytes),
             lanes: config.consumers.lanes,
             batch_rows: config.limits.batch_rows,
             batch_bytes: config.limits.batch_bytes,
             min_batch_age: config.consumers.min_batch_age,
             record_bytes: config.limits.record_bytes,
+            storm: storm_limits(&config.storm),
             mappings: Arc::clone(&self.mappings),
             starts: self.starts.clone(),
             pool: self.pool.clone(),
@@ -272,10 +309,22 @@ impl Fleet {
             board: Arc::clone(&self.board),
             metrics: self.metrics.clone(),
             place: self.place(id),
-            leave: config.shutdown.leave,
+            leave: Arc::clone(&leave),
         };
-        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), move || task.clone())
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), leave);
+        // A client keeps what it was made with; each generation takes the share of its time.
+        let (sharing, half, least) = (Arc::clone(&self.sharing), config.limits.memory / 2, config.limits.record_bytes);
+        let built = move || {
+            let share = half / sharing.load(Ordering::Acquire).max(1);
+            ConsumerTask { group: group(share.max(least)), ..task.clone() }
+        };
+        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), built)
     }
+}
+
+fn storm_limits(config: &StormConfig) -> StormLimits {
+    let StormConfig { consecutive, ratio, window, release_after } = *config;
+    StormLimits { consecutive, ratio, window, release_after }
 }
 
 /// `group.instance.id` of a consumer, where membership is static: in the classic protocol, when the replica has an id. With

@@ -3,7 +3,10 @@
 //! An order runs as a task of its own: whoever asked for it may go away, it is carried out and logged all the same. Nothing
 //! queues here. A log entry that the store does not take is counted and goes, whole, into the process's own log.
 
+use super::children::Fleet;
+use crate::actors::holds::Holds;
 use crate::actors::supervisor::{GetExits, RestartChild, SupervisorActor, SupervisorError};
+use crate::board::Board;
 use crate::domain::command::{Command, CommandError, Done};
 use crate::domain::status::ExitRecord;
 use crate::http::Operator;
@@ -16,6 +19,7 @@ use futures::future::BoxFuture;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 /// How long the store may take to write an entry of the audit log down, or to show the log.
@@ -24,24 +28,37 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 /// See the module. Clones share everything.
 #[derive(Clone)]
 pub struct AppOperator {
-    supervisor: Addr<SupervisorActor>,
-    store: Arc<dyn Store>,
+    pub(super) supervisor: Addr<SupervisorActor>,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) holds: Arc<Holds>,
+    pub(super) board: Arc<Board>,
     metrics: Metrics,
     /// How long a child may take to finish what it has in flight.
-    grace: Duration,
+    pub(super) grace: Duration,
+    /// Held while the number of children changes.
+    pub(super) scaling: Arc<Mutex<()>>,
     /// Where orders run: the caller's own runtime may end with its connection.
     runtime: tokio::runtime::Handle,
 }
 
 impl AppOperator {
-    /// The operator of these children. To be called on the runtime that carries out the orders.
-    pub fn new(supervisor: Addr<SupervisorActor>, store: Arc<dyn Store>, metrics: Metrics, grace: Duration) -> Self {
-        Self { supervisor, store, metrics, grace, runtime: tokio::runtime::Handle::current() }
+    /// The operator of this fleet. To be called on the runtime that carries out the orders.
+    pub fn new(supervisor: Addr<SupervisorActor>, fleet: Arc<Fleet>, grace: Duration) -> Self {
+        let (store, holds) = (Arc::clone(&fleet.store), Arc::clone(&fleet.holds));
+        let (board, metrics) = (Arc::clone(&fleet.board), fleet.metrics.clone());
+        let (scaling, runtime) = (Arc::default(), tokio::runtime::Handle::current());
+        Self { supervisor, fleet, store, holds, board, metrics, grace, scaling, runtime }
     }
 
-    async fn carry_out(&self, command: &Command) -> Result<Done, CommandError> {
+    async fn carry_out(&self, actor: &str, command: &Command) -> Result<Done, CommandError> {
         match command {
+            Command::Hold { scope, kind, reason, lasts } => {
+                self.hold(actor, scope, *kind, reason.as_deref(), *lasts).await
+            }
+            Command::Release { scope, kind } => self.release(scope, *kind).await,
             Command::Restart { child } => self.restart(child).await,
+            Command::Scale { consumers, writers } => self.scale(*consumers, *writers).await,
         }
     }
 
@@ -87,7 +104,7 @@ impl Operator for AppOperator {
     fn execute(&self, actor: String, command: Command) -> BoxFuture<'static, Result<Done, CommandError>> {
         let operator = self.clone();
         let task = self.runtime.spawn(async move {
-            let result = operator.carry_out(&command).await;
+            let result = operator.carry_out(&actor, &command).await;
             operator.log(actor, &command, &result).await;
             result
         });
@@ -118,16 +135,16 @@ impl Operator for AppOperator {
 }
 
 /// What a refusal of the supervisor means to an operator.
-fn refused(error: SupervisorError) -> CommandError {
+pub(super) fn refused(error: SupervisorError) -> CommandError {
     match error {
         SupervisorError::UnknownChild { .. } => CommandError::Unknown(error.to_string()),
-        SupervisorError::DuplicateChild { .. } | SupervisorError::ShuttingDown { .. } => {
-            CommandError::NotNow(error.to_string())
-        }
+        SupervisorError::DuplicateChild { .. }
+        | SupervisorError::ShuttingDown { .. }
+        | SupervisorError::Leaving { .. } => CommandError::NotNow(error.to_string()),
     }
 }
 
 /// The supervisor has ended, and the process ends with it.
-fn gone(_: MailboxError) -> CommandError {
+pub(super) fn gone(_: MailboxError) -> CommandError {
     CommandError::NotNow("drover is ending".to_owned())
 }

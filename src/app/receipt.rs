@@ -30,7 +30,7 @@ impl Receipt {
         unfinished: Vec<String>,
         verdict: Option<Verdict>,
     ) -> Self {
-        let consumers = board.consumers();
+        let (consumers, retired) = (board.consumers(), board.retired());
         let mut partitions: Vec<PartitionStatus> =
             consumers.iter().flat_map(|consumer| consumer.partitions.clone()).collect();
         partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
@@ -58,10 +58,11 @@ impl Receipt {
             let stop = partition.stopped.as_ref().map_or("", |stop| stop.message.as_str());
             left.push(format!("partition {}/{} is stopped: {stop}", partition.topic, partition.partition));
         }
+        let all = || consumers.iter().chain(std::iter::once(&retired));
         Self {
-            stored: consumers.iter().map(|consumer| consumer.stored).sum(),
-            dead_letters: consumers.iter().map(|consumer| consumer.dead_letters).sum(),
-            duplicates: consumers.iter().map(|consumer| consumer.duplicates).sum(),
+            stored: all().map(|consumer| consumer.stored).sum(),
+            dead_letters: all().map(|consumer| consumer.dead_letters).sum(),
+            duplicates: all().map(|consumer| consumer.duplicates).sum(),
             partitions,
             left,
             verdict: verdict.map(|verdict| verdict.to_string()),

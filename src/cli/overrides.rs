@@ -31,6 +31,13 @@ impl Cli {
                 flags.text("kafka.topics", "--topic", args.topic.as_ref());
             }
             Command::Topics(args) => flags.topics(&args.command),
+            Command::Offsets(args) => {
+                let (broker, store) = args.command.connections();
+                flags.broker(broker);
+                flags.store(store);
+            }
+            // It speaks to a drover that has its settings already.
+            Command::Consumers(_) | Command::Drill(_) => {}
             Command::DeadLetters(args) => match &args.command {
                 DeadLettersCommand::List { store, .. } | DeadLettersCommand::Show { store, .. } => flags.store(store),
             },

@@ -79,6 +79,15 @@ fn contradicting_and_missing_flags_are_refused() {
         "topics create t --set retention.ms",
         "migrate --status --revert",
         "demo --data-dir d --database-url sqlite:x",
+        "consumers pause",
+        "consumers pause consumer-1 --topic t",
+        "consumers resume --partition 3",
+        "consumers quarantine --topic t",
+        "consumers quarantine --topic t --partition -1",
+        "consumers restart",
+        "consumers scale",
+        "consumers scale --consumers -1",
+        "consumers list --token secret",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -86,6 +95,20 @@ fn contradicting_and_missing_flags_are_refused() {
         panic!("not produce");
     };
     assert_eq!((args.batch_size, args.key, args.duration), (7, KeyField::None, Some(Duration::from_secs(300))));
+}
+
+#[test]
+fn a_consumer_or_a_partition_is_paused_and_both_mean_the_partition_of_that_consumer() {
+    let target = |line: &str| match parse(line).unwrap().command {
+        Command::Consumers(ConsumersArgs { command: ConsumersCommand::Pause { target, .. } }) => {
+            (target.id, target.topic, target.partition)
+        }
+        other => panic!("{other:?}"),
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(target("consumers pause consumer-1"), (some("consumer-1"), None, None));
+    assert_eq!(target("consumers pause --topic t --partition 3"), (None, some("t"), Some(3)));
+    assert_eq!(target("consumers pause c --topic t --partition 3"), (some("c"), some("t"), Some(3)));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod live;
 
 use super::run::{print_receipt, stop_signal};
+use crate::actors::drills::Outage;
 use crate::app::{App, Options};
 use crate::cli::DemoArgs;
 use crate::config::{Config, ConfigFile, GroupProtocol, Inputs, Needs, Override, load};
@@ -74,6 +75,8 @@ pub fn prepare(args: &DemoArgs, mut overrides: Vec<Override>) -> anyhow::Result<
         // The live lines say what goes on; the log is for what goes wrong.
         config.log.filter = "warn".to_owned();
     }
+    // It is there to be broken, and to be seen to recover.
+    config.drills.enabled = true;
     // Its rebalances take a second there; the classic protocol's wait for whole sessions.
     config.kafka.protocol = GroupProtocol::Consumer;
     config.kafka.producer.entry("linger.ms".to_owned()).or_insert_with(|| LINGER_MS.to_owned());
@@ -100,14 +103,17 @@ impl Demo {
     ///
     /// # Errors
     /// What kept it from starting.
-    pub async fn run(self, out: &mut impl Write) -> anyhow::Result<(bool, EmbeddedBroker)> {
+    pub async fn run(self, out: &mut impl Write) -> anyhow::Result<(bool, Arc<EmbeddedBroker>)> {
         let Self { config, broker, plan, scratch } = self;
         let stop = stop_signal()?;
         let store = crate::config::hide_password(&config.store.url);
         let schema = config.store.schema.clone();
         let producer = Arc::new(EventProducer::new(&config.kafka, "drover-demo", config.limits.record_bytes)?);
         let topic = config.kafka.topics.first().cloned().unwrap_or_default();
-        let app = App::start(config, Options::default()).await?;
+        let broker = Arc::new(broker);
+        let falling = Arc::clone(&broker);
+        let outage: Outage = Arc::new(move |down| falling.set_down(down).map_err(|error| error.to_string()));
+        let app = App::start(config, Options { outage: Some(outage), ..Options::default() }).await?;
         writeln!(out, "drover demo: {} events a second, 1 in {} broken", plan.events_per_second, plan.poison_every)?;
         writeln!(out, "  broker  {} (embedded, keeps nothing)", broker.bootstrap_servers())?;
         writeln!(

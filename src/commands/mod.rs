@@ -3,9 +3,12 @@
 pub mod actor;
 pub mod audit;
 pub mod config;
+pub mod consumers;
 pub mod dead_letters;
 pub mod demo;
+pub mod drill;
 pub mod migrate;
+pub mod offsets;
 pub mod produce;
 pub mod run;
 pub mod table;
@@ -14,6 +17,7 @@ pub mod topics;
 use crate::actors::leases::LeaseError;
 use crate::app;
 use crate::cli::{Cli, Command};
+use crate::client::ClientError;
 use crate::config::{Config, ConfigError, Inputs, LogConfig, Needs, load};
 use crate::store;
 use crate::telemetry;
@@ -53,15 +57,24 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let config = without_store()?;
             app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
         }
+        Command::Consumers(args) => {
+            app::on_system(async move { consumers::run(&args.command, &mut out).await.map(|()| true) })
+        }
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
             app::on_system(async move { audit::run(args, &config.kafka, &store, &mut out, &mut |_| {}).await })
         }
+        Command::Offsets(args) => {
+            let config = with_store()?;
+            let store = store::open(&config.store)?;
+            app::on_system(async move { offsets::run(&args.command, &config.kafka, &store, &mut out).await })
+        }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
         }
+        Command::Drill(args) => app::on_system(async move { drill::run(args, &mut out).await }),
         Command::Migrate(args) => {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
@@ -75,7 +88,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<app::AppError>() {
         Some(app::AppError::Place(LeaseError::Taken { .. })) => LeaseError::EXIT_CODE,
         _ if error.is::<ConfigError>() => ConfigError::EXIT_CODE,
-        _ => 1,
+        _ => error.downcast_ref::<ClientError>().map_or(1, ClientError::exit_code),
     }
 }
 

@@ -7,6 +7,7 @@
 mod error;
 mod file;
 pub mod forbidden;
+mod guards;
 pub mod keys;
 mod load;
 mod raw;
@@ -21,9 +22,10 @@ mod tests;
 
 pub use error::{ConfigError, Problem, Source};
 pub use file::ConfigFile;
+pub use guards::{StormConfig, WatchdogConfig};
 pub use load::{Inputs, Resolution, Setting, load, resolve};
 pub use raw::{Override, RawValue};
-pub use validate::Needs;
+pub use validate::{MOST_CONSUMERS, MOST_WRITERS, Needs};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -48,6 +50,10 @@ pub struct Config {
     pub audit: AuditConfig,
     /// Bounds of memory and size.
     pub limits: LimitsConfig,
+    /// When a partition whose records fail is quarantined.
+    pub storm: StormConfig,
+    /// When something counts as stalled.
+    pub watchdog: WatchdogConfig,
     /// Restart policies per kind of child.
     pub supervision: SupervisionConfig,
     /// Faults made on purpose.

@@ -100,7 +100,9 @@ impl Layers {
     pub fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         let mut found = Vec::new();
         for (name, value) in variables {
-            if value.is_empty() || name.starts_with("DROVER_TEST_") || name.starts_with("DROVER_DEV_") {
+            // Not for settings: the address that commands speak to, and what tests and scripts are told.
+            let other = name == "DROVER_URL" || name.starts_with("DROVER_TEST_") || name.starts_with("DROVER_DEV_");
+            if value.is_empty() || other {
                 continue;
             }
             if let Some((key, path)) = keys::find_environment(&name) {

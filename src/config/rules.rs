@@ -184,6 +184,17 @@ fn store(r: &mut Reader<'_>, config: &Config, needs: Needs) {
     let remedy = "Use small letters, digits and underscore, a letter first, at most 63, and not pg_ at the start.";
     r.check(&["store.schema"], legal, "is not a plain identifier", remedy);
     order(r, "store.probe_min", store.probe_min, "store.probe_max", store.probe_max);
+    r.check(
+        &["store.transaction_timeout", "watchdog.timeout"],
+        store.transaction_timeout < config.watchdog.timeout,
+        format!(
+            "contradicts: store.transaction_timeout ({}) is not below watchdog.timeout ({}), so that a writer would be ended \
+             while it waits for its deadline",
+            format_duration(store.transaction_timeout),
+            format_duration(config.watchdog.timeout)
+        ),
+        "Lower store.transaction_timeout, or raise watchdog.timeout.",
+    );
     order(r, "store.lock_timeout", store.lock_timeout, "store.transaction_timeout", store.transaction_timeout);
 }
 

@@ -138,7 +138,12 @@ pub static KEYS: &[Key] = &[
     Key::new("store.schema", Kind::Text, "public", "PostgreSQL schema that holds drover's tables."),
     Key::new("store.writers", Kind::Whole, "3", "Writers, each with one connection."),
     Key::new("store.migrate", Kind::Flag, "true", "Migrate the tables at start."),
-    Key::new("store.transaction_timeout", Kind::Duration, "30s", "Client-side deadline of one batch transaction."),
+    Key::new(
+        "store.transaction_timeout",
+        Kind::Duration,
+        "20s",
+        "Client-side deadline of one batch transaction; below `watchdog.timeout`.",
+    ),
     Key::new(
         "store.lock_timeout",
         Kind::Duration,
@@ -175,6 +180,31 @@ pub static KEYS: &[Key] = &[
     Key::new("limits.record_bytes", Kind::Size, "8MiB", "Largest record that is stored; larger ones are dead letters."),
     Key::new("limits.batch_rows", Kind::Whole, "20000", "Most rows of one batch."),
     Key::new("limits.batch_bytes", Kind::Size, "2MiB", "Most bytes of one batch."),
+    Key::new(
+        "storm.consecutive",
+        Kind::Whole,
+        "100",
+        "Dead letters in a row past which a partition is quarantined instead of dead-lettered; 0 is off.",
+    ),
+    Key::new(
+        "storm.ratio",
+        Kind::Number,
+        "0.5",
+        "Share of dead letters among the last `storm.window` records past which it is; 0 is off.",
+    ),
+    Key::new("storm.window", Kind::Whole, "1000", "Records of a partition that `storm.ratio` looks at."),
+    Key::new(
+        "storm.release_after",
+        Kind::Duration,
+        "15m",
+        "How long a quarantine lasts when nobody releases it; 0 keeps it until somebody does.",
+    ),
+    Key::new(
+        "watchdog.timeout",
+        Kind::Duration,
+        "30s",
+        "Silence of a child, or time without progress of a partition that is behind, after which something is done.",
+    ),
     Key::new(
         "supervision.<child>.min",
         Kind::Duration,

@@ -12,15 +12,17 @@ use super::error::ConfigError;
 use super::forbidden::Client;
 use super::raw::{Layers, properties};
 use super::reader::Reader;
-use super::rules;
 use super::{
     AuditConfig, Config, ConsumersConfig, DeadLettersConfig, DrillsConfig, Escalation, EventsConfig, FieldMapping,
     GroupProtocol, HttpConfig, KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig,
     StartFrom, StartupConfig, StoreConfig, SupervisionConfig,
 };
+use super::{guards, rules};
 
 /// Most consumers of one process: each has a librdkafka client with threads of its own.
-pub(super) const MOST_CONSUMERS: i64 = 256;
+pub const MOST_CONSUMERS: usize = 256;
+/// Most writers of one process: each is a connection, and PostgreSQL allows a hundred as it comes, for all of its clients.
+pub const MOST_WRITERS: usize = 64;
 
 /// What a command needs beyond what every command needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub(super) fn validate(layers: &Layers, needs: Needs) -> Result<Config, ConfigEr
             batch_rows: r.whole("limits.batch_rows", 1..=1_000_000),
             batch_bytes: r.size("limits.batch_bytes", 1 << 10..=1 << 30),
         },
+        storm: guards::storm(r),
+        watchdog: guards::watchdog(r),
         supervision: SupervisionConfig {
             consumer: restart(r, "consumer"),
             db_writer: restart(r, "db_writer"),
@@ -142,11 +146,11 @@ fn start_from(word: &str) -> Option<StartFrom> {
 fn consumer_ids(r: &mut Reader<'_>) -> Vec<String> {
     let ids = r.list("consumers.ids");
     if r.entry("consumers.ids").is_some_and(|entry| entry.derived.is_none()) {
-        let named = i64::try_from(ids.len()).is_ok_and(|named| (1..=MOST_CONSUMERS).contains(&named));
+        let named = (1..=MOST_CONSUMERS).contains(&ids.len());
         let what = format!("names {} consumers, and not 1 to {MOST_CONSUMERS}", ids.len());
         r.check(&["consumers.ids"], named, what, "Name at least one; run more processes for very many.");
     }
-    let count: usize = r.whole("consumers.count", 1..=MOST_CONSUMERS);
+    let count: usize = r.whole("consumers.count", 1..=MOST_CONSUMERS as i64);
     let both = ["consumers.ids", "consumers.count"];
     r.check(
         &both,
@@ -204,7 +208,7 @@ fn store(r: &mut Reader<'_>) -> StoreConfig {
     StoreConfig {
         url: r.text("store.url"),
         schema: r.text("store.schema"),
-        writers: r.whole("store.writers", 1..=64),
+        writers: r.whole("store.writers", 1..=MOST_WRITERS as i64),
         migrate: r.flag("store.migrate"),
         transaction_timeout: r.duration("store.transaction_timeout", SOME),
         lock_timeout: r.duration("store.lock_timeout", SOME),

@@ -163,7 +163,7 @@ impl Batch {
 
     /// Keeps the record that the last row was made of, for the case that the database refuses the row.
     pub fn keep_original(&mut self, slot: u16, original: OwnedRecord, attempts: u32) {
-        self.original_bytes += record_bytes(&original);
+        self.original_bytes += original.bytes();
         self.originals.insert((slot, original.offset), (original, attempts));
     }
 
@@ -216,7 +216,7 @@ impl Batch {
     }
 
     fn add_dead_letter(&mut self, letter: DeadLetter) {
-        self.dead_letter_bytes += record_bytes(&letter.record);
+        self.dead_letter_bytes += letter.record.bytes();
         self.dead_letters.push(letter);
     }
 
@@ -325,9 +325,4 @@ impl Batch {
         self.original_bytes = 0;
         self.gaps.clear();
     }
-}
-
-/// Bytes of key, value and headers.
-fn record_bytes(record: &OwnedRecord) -> usize {
-    record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len) + record.headers.packed_len()
 }

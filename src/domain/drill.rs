@@ -100,7 +100,9 @@ impl DrillName {
             Self::DbDown => "makes the store refuse everything for some seconds, as an outage would",
             Self::DbSlow => "makes the store answer late for some seconds",
             Self::BrokerDown => "lets no broker answer for some seconds",
-            Self::RebalanceStorm => "lets a further member join and leave the group every 2 s for a while",
+            Self::RebalanceStorm => {
+                "lets a further member join and leave the group every 2 s for a while, and a consumer leave with it"
+            }
             Self::Zombie => "freezes a writer with a batch in hand until others stored it; then it must lose its race",
         }
     }

@@ -129,17 +129,20 @@ pub enum StopCode {
     PositionAhead,
     /// A stored row differs from the record that Kafka has at its offset.
     RowDiffers,
+    /// A record is larger than `limits.memory` leaves for one.
+    RecordExceedsMemory,
 }
 
 impl StopCode {
     /// All codes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::TopicRecreated,
         Self::TopicMissing,
         Self::PositionLost,
         Self::PositionExpired,
         Self::PositionAhead,
         Self::RowDiffers,
+        Self::RecordExceedsMemory,
     ];
 
     /// The stable name.
@@ -152,6 +155,7 @@ impl StopCode {
             Self::PositionExpired => "position.expired",
             Self::PositionAhead => "position.ahead",
             Self::RowDiffers => "row.differs",
+            Self::RecordExceedsMemory => "record.exceeds_memory",
         }
     }
 
@@ -169,6 +173,7 @@ impl StopCode {
             Self::PositionExpired => "retention removed records before they were read",
             Self::PositionAhead => "the stored position lies after the end of the partition: the log was truncated",
             Self::RowDiffers => "a stored row differs from the record that Kafka has at its offset",
+            Self::RecordExceedsMemory => "a record is larger than limits.memory leaves for one",
         }
     }
 }
@@ -220,15 +225,12 @@ impl FailureClass {
 
 /// SQLSTATE that drover's own function raises when the compare-and-swap of a position fails.
 pub const SQLSTATE_FENCED: &str = "DR001";
-/// SQLSTATE that drover's own function raises when a stored row differs from the record read again.
-pub const SQLSTATE_ROW_DIFFERS: &str = "DR002";
 
 /// The class of an SQLSTATE. Codes: PostgreSQL documentation, appendix A.
 #[must_use]
 pub fn classify_sqlstate(code: &str) -> FailureClass {
     match code {
         SQLSTATE_FENCED => FailureClass::Fenced,
-        SQLSTATE_ROW_DIFFERS => FailureClass::RowDiffers,
         // Serialization failure, deadlock, lock not available, query canceled, idle-in-transaction timeout.
         "40001" | "40P01" | "55P03" | "57014" | "25P03" => FailureClass::RetryBatch,
         // Became read-only (a failover, a full disk guarded by the provider).

@@ -130,7 +130,7 @@ pub struct GroupPartition {
 }
 
 /// The group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupView {
     /// The consumer group.
     pub group: String,

@@ -25,6 +25,18 @@ pub enum Delivered {
     Confirm,
 }
 
+/// What it means that the client passed offsets without delivering a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// It passed none.
+    Nothing,
+    /// They are a gap.
+    Gap,
+    /// Nothing was delivered since the assign or the seek, which may have been wrong: seek to the expected offset and look
+    /// again.
+    Confirm,
+}
+
 impl ReadPosition {
     /// A position after an assign or a seek to `expected`.
     #[must_use]
@@ -60,13 +72,19 @@ impl ReadPosition {
     }
 
     /// The client passed to `position` without delivering a record (markers or aborted records at the end of the log).
-    /// Gives back whether that is a gap; the position is then at its end.
-    pub fn pass_to(&mut self, position: i64) -> bool {
+    /// After `Gap` the position is at its end.
+    pub fn pass_to(&mut self, position: i64) -> Passed {
         if position <= self.expected {
-            return false;
+            return Passed::Nothing;
+        }
+        if self.fresh && self.confirming != Some(position) {
+            self.confirming = Some(position);
+            return Passed::Confirm;
         }
         self.expected = position;
-        true
+        self.fresh = false;
+        self.confirming = None;
+        Passed::Gap
     }
 }
 
@@ -91,6 +109,19 @@ mod tests {
         assert_eq!(position.deliver(500), Delivered::Confirm);
         assert_eq!(position.deliver(10), Delivered::Take);
         assert_eq!(position.deliver(9), Delivered::Duplicate);
+    }
+
+    #[test]
+    fn a_tail_that_was_passed_before_any_record_is_read_twice() {
+        let mut position = ReadPosition::at(10);
+        assert_eq!(position.pass_to(10), Passed::Nothing);
+        assert_eq!(position.pass_to(15), Passed::Confirm);
+        assert_eq!(position.expected(), 10);
+        assert_eq!(position.pass_to(15), Passed::Gap);
+        assert_eq!(position.pass_to(18), Passed::Gap, "the client was where it should be");
+        position.doubt();
+        assert_eq!(position.pass_to(25), Passed::Confirm, "it may have passed records over");
+        assert_eq!(position.deliver(18), Delivered::Take);
     }
 
     proptest! {

@@ -127,7 +127,7 @@ impl RebalanceLog {
 }
 
 /// A rebalance and its process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaRebalance {
     /// The process.
     pub replica_id: String,

@@ -98,6 +98,12 @@ impl OwnedRecord {
             headers: PackedHeaders::copy_of(record),
         }
     }
+
+    /// Bytes of key, value and headers.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + self.headers.packed_len()
+    }
 }
 
 impl RawRecord for OwnedRecord {

@@ -32,6 +32,23 @@ pub(super) async fn answer<T: DeserializeOwned>(
     Ok(HttpResponse::Ok().json(done))
 }
 
+/// How many there shall be.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scale {
+    consumers: Option<usize>,
+    writers: Option<usize>,
+}
+
+/// Changes how many consumers and writers there are.
+pub(super) async fn scale(
+    state: web::Data<HttpState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    answer(&state, &request, payload, |Scale { consumers, writers }| Ok(Command::Scale { consumers, writers })).await
+}
+
 /// What may be asked of the log.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,6 +11,9 @@
 //! | `GET /api/v1/drills` | the drills, and the last reports |
 //! | `GET /api/v1/drills/{number}` | the report of a drill |
 //! | `POST /api/v1/drills` | runs a drill, where drills are allowed |
+//! | `POST /api/v1/consumers/{id}/pause`, `/resume` | holds all that a consumer of this process owns, and lets go |
+//! | `POST /api/v1/partitions/{topic}/{partition}/pause`, `/resume`, `/quarantine`, `/release` | the same of one partition |
+//! | `POST /api/v1/scale` | changes how many consumers and writers there are |
 //! | `GET /api/v1/audit-log` | who ordered what, when, and what became of it |
 //! | `GET /api/v1/group` | all processes of the group with their consumers, and every partition with its owner |
 //! | `GET /api/v1/rebalances` | the last rebalances of this process |
@@ -30,6 +33,7 @@ mod drills;
 mod error;
 mod group;
 mod health;
+mod holds;
 mod operator;
 mod status;
 
@@ -108,6 +112,13 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(order("/api/v1/children/{id}/restart", web::post().to(children::restart)))
         .service(resource("/api/v1/drills", get().to(drills::list)).route(web::post().to(drills::start)))
         .service(resource("/api/v1/drills/{number}", get().to(drills::report)))
+        .service(order("/api/v1/consumers/{id}/pause", web::post().to(holds::pause_consumer)))
+        .service(order("/api/v1/consumers/{id}/resume", web::post().to(holds::resume_consumer)))
+        .service(order(
+            "/api/v1/partitions/{topic}/{partition}/{order:pause|resume|quarantine|release}",
+            web::post().to(holds::partition),
+        ))
+        .service(order("/api/v1/scale", web::post().to(commands::scale)))
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
         .service(resource("/api/v1/group", get().to(group::group)))
         .service(resource("/api/v1/rebalances", get().to(group::rebalances)))

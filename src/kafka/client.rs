@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most bytes of one fetch answer, whatever a consumer's share of memory would allow.
 pub const MAX_FETCH_BYTES: usize = 50 * 1024 * 1024;
+/// Time between two heartbeats in the classic protocol. Two small requests a second for each consumer are nothing to a broker.
+const HEARTBEAT_MS: u128 = 500;
 /// Bytes that librdkafka may hold for records that wait to be sent, in KiB. Bounds a producer's memory.
 const PRODUCER_QUEUE_KBYTES: usize = 32 * 1024;
 /// Room beside a record's own bytes for the headers that a dead letter gets and the protocol's framing.
@@ -54,8 +56,9 @@ pub fn consumer_client_config(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_by
                 .set("group.protocol", "classic")
                 .set("partition.assignment.strategy", "cooperative-sticky")
                 .set("session.timeout.ms", session_ms.to_string())
-                // Three heartbeats may be missed; 3 s is librdkafka's own default.
-                .set("heartbeat.interval.ms", (session_ms / 3).clamp(1, 3_000).to_string());
+                // A member hears of a rebalance in the answer to its heartbeat, twice for each cooperative one, and partitions
+                // rest until all have heard: librdkafka's default of 3 s is what a move would cost.
+                .set("heartbeat.interval.ms", (session_ms / 3).clamp(1, HEARTBEAT_MS).to_string());
         }
         GroupProtocol::Consumer => {
             config.set("group.protocol", "consumer");
@@ -105,6 +108,8 @@ pub fn producer_client_config(kafka: &KafkaConfig, client_id: &str, max_record_b
 #[must_use]
 pub fn admin_client_config(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
     let mut config = base_config(kafka, client_id);
+    // Whoever asks waits for about so long; a connection that answers nothing must not cost the next question as well.
+    config.set("socket.timeout.ms", "10000");
     for (name, value) in &kafka.consumer {
         if is_connection_property(name) {
             config.set(name, value);
@@ -141,6 +146,9 @@ fn base_config(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "2000")
         .set("topic.metadata.refresh.interval.ms", "30000")
+        // A connection that answers nothing any more, and is never closed, is given up before the session of the group is
+        // over (30 s), so that the membership is kept. The default is 60 s. A fetch must come within it.
+        .set("socket.timeout.ms", "20000")
         .set("statistics.interval.ms", "0")
         // librdkafka's own signal for "connection closed while idle" is not news.
         .set("log.connection.close", "false")

@@ -13,7 +13,7 @@ use crate::config::KafkaConfig;
 use crate::domain::record::{HeaderVisitor, RawRecord, RecordTimestamp, TimestampType};
 use futures::{FutureExt as _, StreamExt as _};
 use rdkafka::Message as _;
-use rdkafka::consumer::{CommitMode, Consumer as _, RebalanceProtocol, StreamConsumer};
+use rdkafka::consumer::{Consumer as _, RebalanceProtocol, StreamConsumer};
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::message::{BorrowedMessage, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -175,7 +175,8 @@ impl GroupConsumer {
                 element.set_metadata(metadata);
             }
         }
-        self.client().commit(&list, CommitMode::Async).map_err(|error| self.error("committing offsets", &error))
+        native::commit(self.client().client(), &list)
+            .map_err(|code| self.error("committing offsets", &NativeError::ConsumerCommit(code)))
     }
 
     /// Commits that were answered so far.

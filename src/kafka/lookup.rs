@@ -6,6 +6,7 @@ use super::client::{LoggingContext, admin_client_config};
 use super::embedded::CLUSTER_ID_PREFIX;
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use super::native;
+pub use super::native::GroupMember;
 use super::offsets::{self, PartitionOffset};
 use super::rebalance::TopicPartition;
 use super::revive::look_after;
@@ -88,14 +89,10 @@ impl Lookup {
     /// # Errors
     /// No broker answers in time.
     pub fn cluster_id(&self, timeout: Duration) -> KafkaResult<String> {
-        let ask = || self.client.client().fetch_cluster_id(timeout);
-        if let Some(id) = ask() {
-            return Ok(id);
-        }
+        // The id comes with the metadata. Waiting for it alone takes a second: until librdkafka's timer asks for that.
         match self.client.fetch_metadata(None, timeout) {
-            // It answers now, so it may only have been away before. Redpanda before 23 and old brokers have no id; the
-            // contract needs a name that stays.
-            Ok(_) => Ok(ask().unwrap_or_else(|| "unnamed".to_owned())),
+            // Redpanda before 23 and old brokers have no id; the contract needs a name that stays.
+            Ok(_) => Ok(self.client.client().fetch_cluster_id(timeout).unwrap_or_else(|| "unnamed".to_owned())),
             Err(error) => Err(self.failed("asking the cluster for its id".into(), &error)),
         }
     }
@@ -174,6 +171,14 @@ impl Lookup {
             offset.map(|offset| (TopicPartition { topic, partition }, offset))
         };
         found.into_iter().map(offset).collect()
+    }
+
+    /// The members of the group now; a static member stays one until its session ends.
+    ///
+    /// # Errors
+    /// The coordinator does not answer in time.
+    pub fn members(&self, group: &str) -> KafkaResult<Vec<GroupMember>> {
+        native::group_members(self.client.client(), group, self.timeout)
     }
 
     /// What the group committed for these partitions; those without a commit are left out.

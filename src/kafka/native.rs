@@ -1,4 +1,5 @@
-//! The few calls of librdkafka that rdkafka does not offer: topic ids, generations of a group, and headers as bytes.
+//! The few calls of librdkafka that rdkafka does not offer: topic ids, generations of a group, members of a group of either
+//! protocol, and headers as bytes.
 //!
 //! The only unsafe code of drover; each block says why it is sound. Owns nothing beyond a call.
 
@@ -6,6 +7,8 @@ use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use crate::domain::record::HeaderVisitor;
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::message::BorrowedMessage;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr;
@@ -47,6 +50,28 @@ pub fn is_member<C: ClientContext>(client: &Client<C>) -> bool {
     // SAFETY: the text was allocated by librdkafka for us and is not used any more.
     unsafe { sys::rd_kafka_mem_free(client.native_ptr(), id.cast()) };
     !is_empty
+}
+
+/// Commits offsets without waiting; the answer comes to whoever polls the consumer, as `commit_callback` of its context.
+/// rdkafka's own asynchronous commit loses the answer: librdkafka sends it only to a callback that rdkafka does not set.
+///
+/// # Errors
+/// librdkafka refuses to send it.
+pub fn commit<C: ClientContext>(client: &Client<C>, offsets: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+    // SAFETY: client and list live for the whole call, which copies the list; the queue is ours, librdkafka takes a
+    // reference of its own to it, and without a callback the opaque is never read.
+    let code = unsafe {
+        let queue = Owned(sys::rd_kafka_queue_get_consumer(client.native_ptr()), |p| {
+            if !p.is_null() {
+                sys::rd_kafka_queue_destroy(p);
+            }
+        });
+        sys::rd_kafka_commit_queue(client.native_ptr(), offsets.ptr(), queue.0, None, ptr::null_mut())
+    };
+    match code {
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        refused => Err(refused.into()),
+    }
 }
 
 /// The generation of the group that the client is a member of, or its epoch in the consumer protocol; `None` for no
@@ -158,12 +183,108 @@ pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Dura
     }
 }
 
+/// A member of a consumer group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMember {
+    /// What it calls itself.
+    pub client_id: String,
+    /// Its static id, if it has one.
+    pub instance_id: Option<String>,
+    /// The address from which it speaks.
+    pub host: String,
+}
+
+/// The members of a group, in the classic protocol or that of KIP-848; none where there is no such group. Blocks up to
+/// `timeout`.
+///
+/// # Errors
+/// No broker answers, or the group may not be described.
+pub fn group_members<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    timeout: Duration,
+) -> KafkaResult<Vec<GroupMember>> {
+    let doing = || format!("reading the members of group \"{group}\"");
+    let name = CString::new(group)
+        .map_err(|_| KafkaError::new(KafkaErrorKind::Invalid, doing(), "the name holds a NUL character"))?;
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let rk = client.native_ptr();
+    let mut names = [name.as_ptr()];
+    // SAFETY: as in `topic_id`: `rk` outlives the call, the guards destroy what is made here after its last use, the names
+    // are copied by the call, and what the event holds is read before the event is destroyed.
+    unsafe {
+        let options = Owned(
+            sys::rd_kafka_AdminOptions_new(rk, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS),
+            |p| sys::rd_kafka_AdminOptions_destroy(p),
+        );
+        let mut why = [0 as c_char; 128];
+        sys::rd_kafka_AdminOptions_set_request_timeout(options.0, timeout_ms, why.as_mut_ptr(), why.len());
+        let queue = Owned(sys::rd_kafka_queue_new(rk), |p| sys::rd_kafka_queue_destroy(p));
+        sys::rd_kafka_DescribeConsumerGroups(rk, names.as_mut_ptr(), names.len(), options.0, queue.0);
+        let event = Owned(sys::rd_kafka_queue_poll(queue.0, timeout_ms), |p| {
+            if !p.is_null() {
+                sys::rd_kafka_event_destroy(p);
+            }
+        });
+        if event.0.is_null() {
+            return Err(KafkaError::new(KafkaErrorKind::Unreachable, doing(), format!("no answer within {timeout:?}")));
+        }
+        let code = sys::rd_kafka_event_error(event.0);
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(KafkaError::from_code(doing(), code.into()));
+        }
+        let result = sys::rd_kafka_event_DescribeConsumerGroups_result(event.0);
+        let mut count = 0;
+        let groups = if result.is_null() {
+            ptr::null_mut()
+        } else {
+            sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count)
+        };
+        if groups.is_null() || count != 1 {
+            return Err(KafkaError::new(KafkaErrorKind::Other, doing(), "the answer describes no group"));
+        }
+        let described = *groups;
+        let error = sys::rd_kafka_ConsumerGroupDescription_error(described);
+        if !error.is_null() {
+            match sys::rd_kafka_error_code(error) {
+                sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+                sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND => return Ok(Vec::new()),
+                code => return Err(KafkaError::from_code(doing(), code.into())),
+            }
+        }
+        let members = sys::rd_kafka_ConsumerGroupDescription_member_count(described);
+        Ok((0..members)
+            .map(|index| {
+                let member = sys::rd_kafka_ConsumerGroupDescription_member(described, index);
+                GroupMember {
+                    client_id: owned_text(sys::rd_kafka_MemberDescription_client_id(member)).unwrap_or_default(),
+                    instance_id: owned_text(sys::rd_kafka_MemberDescription_group_instance_id(member)),
+                    host: owned_text(sys::rd_kafka_MemberDescription_host(member)).unwrap_or_default(),
+                }
+            })
+            .collect())
+    }
+}
+
+/// A copy of a text of librdkafka; `None` for null and for nothing.
+///
+/// # Safety
+/// `text` is null or ends in NUL and lives for the call.
+unsafe fn owned_text(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: by the contract of this function.
+    let text = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    (!text.is_empty()).then_some(text)
+}
+
 /// A pointer of librdkafka that is destroyed at the end of its scope.
 struct Owned<T>(*mut T, unsafe fn(*mut T));
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        // SAFETY: made by the matching constructor, in `generation` or `topic_id`, destroyed once, here.
+        // SAFETY: made by the matching constructor where it is owned, destroyed once, here.
         unsafe { (self.1)(self.0) }
     }
 }

@@ -11,6 +11,7 @@ pub mod faulty;
 pub mod headers;
 pub mod holds;
 pub mod lease;
+pub mod offsets;
 pub mod postgres;
 pub mod replicas;
 pub mod row;
@@ -28,6 +29,7 @@ use audit_marks::AuditStore;
 use futures::future::BoxFuture;
 use holds::HoldStore;
 use lease::LeaseStore;
+use offsets::OffsetStore;
 use postgres::connect::PgSettings;
 use replicas::ReplicaStore;
 use rules::{identity_refused, migration_state, topic_unknown};
@@ -129,8 +131,30 @@ pub enum WriteError {
         /// What the database said.
         message: String,
     },
+    /// A stored row differs from the one that was read again; nothing was stored.
+    Differs {
+        /// Slot of its partition in the batch.
+        slot: u16,
+        /// Which row, of class row differs.
+        error: StoreError,
+    },
     /// Anything else. Whether the transaction committed may be unknown: [`StoreWriter::recover`] tells.
     Store(StoreError),
+}
+
+impl WriteError {
+    /// The stored row at this offset differs from the one in the batch.
+    fn differs(batch: &Batch, topic: &str, partition: i32, offset: i64) -> Self {
+        let place = batch.advances().iter().position(|a| a.partition == partition && a.topic == topic);
+        let message = format!(
+            "topic \"{topic}\" partition {partition}: the row that is stored for offset {offset} differs from the record that was \
+             read again"
+        );
+        Self::Differs {
+            slot: place.and_then(|place| u16::try_from(place).ok()).unwrap_or_default(),
+            error: StoreError { class: FailureClass::RowDiffers, code: None, message },
+        }
+    }
 }
 
 /// What became of a batch whose answer was lost.
@@ -242,7 +266,9 @@ pub struct Migration {
 }
 
 /// See the module.
-pub trait Store: AuditLogStore + AuditStore + HoldStore + LeaseStore + ReplicaStore + Send + Sync + 'static {
+pub trait Store:
+    AuditLogStore + AuditStore + HoldStore + LeaseStore + OffsetStore + ReplicaStore + Send + Sync + 'static
+{
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;
 

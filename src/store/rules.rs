@@ -11,7 +11,8 @@ pub(super) fn identity_refused(stored: &StoreIdentity, cluster_id: &str, group: 
     }
     Some(format!(
         "the store holds the offsets of cluster {:?} and group {:?}, but this process reads cluster {cluster_id:?} in group {group:?}, \
-         whose offsets mean something else; name another store.url or store.schema, or the cluster and group it belongs to",
+         whose offsets mean something else; name another store.url or store.schema, or the cluster and group it belongs to, or \
+         give it to this one with `drover offsets claim`",
         stored.cluster_id, stored.group
     ))
 }

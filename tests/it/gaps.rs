@@ -22,7 +22,7 @@ async fn a_record_that_was_written_down_as_a_gap_is_found_by_the_audit() {
              SELECT topic, partition, incarnation, v.at, v.at + 1, 'jump' FROM partition_progress, (VALUES (256), (1500)) v(at)",
         )
         .await;
-    let audit = scene.drover(&["audit"]).run("audit").await;
+    let audit = scene.drover(&["audit", "--full"]).run("audit").await;
     assert_eq!(audit.code, Some(1), "{}", audit.stdout);
     assert!(audit.stdout.contains("Kafka delivers 2 records inside gaps: 256, 1500"), "{}", audit.stdout);
 }

@@ -6,11 +6,14 @@ mod support;
 
 mod embedding;
 mod fuzz_corpus;
+mod offsets;
 mod operations;
 mod readme;
 mod tidy;
 
+mod commands;
 mod crash;
+mod drills;
 mod gaps;
 mod group;
 mod holds;
@@ -20,18 +23,22 @@ mod lost_answer;
 mod outage;
 mod poison;
 mod positions;
+mod processing;
 mod replicas;
-
+mod scheduled_audit;
 mod shutdown;
 mod startup;
 mod store_audit;
 mod store_audit_log;
 mod store_contract;
+mod store_errors;
 mod store_holds;
 mod store_migrations;
+mod store_offsets;
 mod store_postgres;
 mod store_replicas;
 mod store_rewind;
 mod store_sqlite;
+mod storm;
 mod transactions;
 mod zombie;

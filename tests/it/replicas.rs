@@ -159,6 +159,13 @@ async fn each_replica_shows_the_whole_group() {
             assert_eq!(group["partitions"].as_array().unwrap().iter().filter(of).count(), 2);
         }
     }
+    let url = drovers[1].url("").await;
+    let listed = scene.drover(&["consumers", "list", "--all", "--url", &url]).run("list").await;
+    assert_eq!(listed.code, Some(0), "{}", listed.log);
+    for drover in &drovers {
+        assert!(listed.stdout.contains(&format!(" {} ", drover.pid())), "{}", listed.stdout);
+    }
+    assert!(listed.stdout.contains(&format!("{}/3", scene.topic)), "{}", listed.stdout);
     let [mut first, mut second] = drovers;
     first.stop().await;
     until("the one that stopped to be gone", async || {

@@ -257,7 +257,7 @@ async fn a_row_that_the_database_refuses_is_found_and_the_others_are_stored(test
                 refused.push(batch.metas()[index].offset);
                 batch.refuse(index, Rejection::new(DeadLetterCode::Database(code), message), row::key_and_value);
             }
-            Err(WriteError::Store(error)) => panic!("{error}"),
+            Err(WriteError::Differs { error, .. } | WriteError::Store(error)) => panic!("{error}"),
         }
         assert!(refused.len() <= 4, "{refused:?}");
     };

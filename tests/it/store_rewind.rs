@@ -1,11 +1,10 @@
 //! What happens when records are read again, after a rewind or a restored backup.
 
-use crate::support::batches::{
-    TOPIC, event, mixed, next_offset, push_row, registered, rejection, rows, store, store_error,
-};
+use crate::support::batches::{TOPIC, event, mixed, next_offset, push_row, registered, rejection, rows, store};
 use crate::support::stores::TestStore;
 use drover::domain::batch::Batch;
 use drover::domain::failure::FailureClass;
+use drover::store::WriteError;
 use drover::store::audit::audit;
 use std::sync::Arc;
 
@@ -99,11 +98,13 @@ async fn a_gap_that_grew_since_does_not_cover_what_is_stored(test: Arc<TestStore
 }
 
 async fn a_stored_row_that_differs_stops_the_partition(test: Arc<TestStore>) {
-    registered(&test, &[(0, 0)]).await;
+    registered(&test, &[(0, 0), (1, 0)]).await;
     let mut writer = test.store.writer("w");
     store(&mut writer, &rows(0, 0..5)).await;
     rewind(&test, 0).await;
     let mut batch = Batch::new("consumer-1");
+    let innocent = batch.slot(TOPIC, 1, 1, 0);
+    push_row(&mut batch, innocent, &event(1, 0));
     let slot = batch.slot(TOPIC, 0, 1, 0);
     for offset in 0..5 {
         let mut record = event(0, offset);
@@ -112,8 +113,14 @@ async fn a_stored_row_that_differs_stops_the_partition(test: Arc<TestStore>) {
         }
         push_row(&mut batch, slot, &record);
     }
-    let error = store_error(writer.write(&batch).await);
-    assert_eq!(error.class, FailureClass::RowDiffers, "{error}");
-    assert_eq!(next_offset(&test, 0).await, 0, "nothing moves");
+    match writer.write(&batch).await {
+        Err(WriteError::Differs { slot: culprit, error }) => {
+            assert_eq!(culprit, slot, "the partition of the row is named");
+            assert_eq!(error.class, FailureClass::RowDiffers);
+            assert!(error.message.contains("offset 3"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((next_offset(&test, 0).await, next_offset(&test, 1).await), (0, 0), "nothing moves");
     assert_eq!(store(&mut writer, &rows(0, 0..5)).await.duplicates, 5, "the writer goes on");
 }

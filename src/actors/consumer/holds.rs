@@ -4,7 +4,7 @@
 //! and a jump there is confirmed as after a seek. Membership, position and the checks of the position stay as they are.
 
 use super::{ExitError, TopicPartition, Work, failed};
-use crate::domain::hold::{Hold, hold_of};
+use crate::domain::hold::{Hold, HoldKind, hold_of};
 use crate::domain::offsets::ReadPosition;
 use crate::kafka::group_client::{Group, GroupClient as _};
 
@@ -24,8 +24,13 @@ impl<G: Group> Work<'_, G> {
             let Some(partition) = self.owned.get(&id).filter(|partition| partition.held != now) else {
                 continue;
             };
+            let is_quarantined = |hold: &Option<Hold>| hold.as_ref().is_some_and(|h| h.kind == HoldKind::Quarantined);
+            let ended = is_quarantined(&partition.held) && !is_quarantined(&now);
             let before = std::mem::replace(&mut partition.held, now);
             self.show_hold(&id);
+            if let Some(was) = before.as_ref().filter(|_| ended) {
+                self.quarantine_ended(&id, was);
+            }
             match before {
                 None => self.consumer.pause(std::slice::from_ref(&id)).map_err(failed)?,
                 Some(hold) => self.release(&id, &hold)?,
@@ -66,15 +71,15 @@ impl<G: Group> Work<'_, G> {
         if stopping || partition.revoking || partition.stop.is_some() {
             return Ok(());
         }
-        let lane = partition.lane;
+        let (lane, waiting) = (partition.lane, partition.waiting);
         // Without a position a reset is under way, which seeks when it has one.
         let expected = partition.read.as_ref().map(ReadPosition::expected);
         if let Some(expected) = expected {
             // Records may have been dropped while it was held.
             partition.read = Some(ReadPosition::at(expected));
-            self.seek(id, expected)?;
+            self.seek(id, expected, 0)?;
         }
-        if self.lanes_paused(lane) {
+        if self.lanes_paused(lane) || waiting {
             return Ok(());
         }
         self.consumer.resume(std::slice::from_ref(id)).map_err(failed)

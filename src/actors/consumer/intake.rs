@@ -1,38 +1,24 @@
 //! The way of a record into its lane's batch: judged by its offset, decoded once, perhaps processed, encoded once.
 //!
 //! Without a processor a record is handled while librdkafka still holds it, and nothing is copied but the row. With one it
-//! is copied and processed beside the polling path, at most [`MAX_PROCESSING`] at a time and [`PROCESS_TIMEOUT`] each;
-//! results are taken in the order in which the records came.
+//! is copied and processed beside the polling path (`processing.rs`); results are taken in the order of their partition.
 
 use super::lanes::Lanes;
 use super::owned::{Owned, OwnedPartition};
+use super::processing::{Answered, Processed, Processing};
 use crate::domain::batch::Batch;
 use crate::domain::decode::decode;
-use crate::domain::event::{EventRow, Mapping};
+use crate::domain::event::EventRow;
 use crate::domain::failure::{DeadLetterCode, Rejection};
 use crate::domain::offsets::Delivered;
 use crate::domain::record::{OwnedRecord, RawRecord};
+use crate::domain::storm::{Storm, StormGuard};
 use crate::kafka::rebalance::TopicPartition;
-use crate::processor::{Processor, ProcessorError};
 use crate::store::row;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use futures::stream::FuturesOrdered;
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Records of one consumer that are processed at the same time: enough to hide the latency of a call, few enough that a
-/// rebalance drains them in time.
-pub const MAX_PROCESSING: usize = 256;
-/// How long one try of a processor may take; past it the try counts as transient.
-const PROCESS_TIMEOUT: Duration = Duration::from_secs(30);
-/// First and longest delay between two tries of a record whose processor fails transiently. There is no last try: an outage
-/// of what the processor asks is not poison.
-const PROCESS_BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-/// Tries after which the log says that a record waits.
-const PROCESS_WARN_AFTER: u32 = 5;
 /// The header that says who produced a record.
 pub const SOURCE_HEADER: &[u8] = b"drover_source";
 
@@ -45,46 +31,42 @@ pub enum Taken {
     Skipped,
     /// A jump at the first record: look again from this offset.
     LookAgain(TopicPartition, i64),
-}
-
-/// A record that went through the processor.
-pub struct ProcessedRecord {
-    id: TopicPartition,
-    epoch: u64,
-    gap_to: Option<i64>,
-    original: OwnedRecord,
-    attempts: u32,
-    result: Result<OwnedRecord, Rejection>,
+    /// It is in a batch as a dead letter, and it is one too many.
+    Storm(TopicPartition, Storm),
+    /// It has no place in memory, so many bytes as it has.
+    TooLarge(TopicPartition, usize),
 }
 
 /// See the module.
 pub struct Intake {
     consumer_id: String,
     record_bytes: usize,
-    processor: Option<Arc<dyn Processor>>,
-    processing: FuturesOrdered<BoxFuture<'static, ProcessedRecord>>,
+    /// Bytes past which a record has no place in memory.
+    most_bytes: usize,
+    processing: Option<Processing>,
 }
 
 impl Intake {
-    /// The intake of a consumer.
-    pub fn new(consumer_id: &str, record_bytes: usize, processor: Option<Arc<dyn Processor>>) -> Self {
-        Self { consumer_id: consumer_id.to_owned(), record_bytes, processor, processing: FuturesOrdered::new() }
+    /// The intake of a consumer. A record of more than `record_bytes` is a dead letter; one of more than `most_bytes` is
+    /// not even that.
+    pub fn new(consumer_id: &str, record_bytes: usize, most_bytes: usize, processing: Option<Processing>) -> Self {
+        Self { consumer_id: consumer_id.to_owned(), record_bytes, most_bytes, processing }
     }
 
     /// Whether another record may come.
     pub fn has_room(&self) -> bool {
-        self.processing.len() < MAX_PROCESSING
+        self.processing.as_ref().is_none_or(Processing::has_room)
     }
 
     /// Whether records are being processed.
     pub fn is_processing(&self) -> bool {
-        !self.processing.is_empty()
+        self.processing.as_ref().is_some_and(Processing::is_busy)
     }
 
-    /// The next record that went through the processor. Cancel safe. Pending for ever while there is none.
-    pub async fn next_processed(&mut self) -> ProcessedRecord {
-        match futures::StreamExt::next(&mut self.processing).await {
-            Some(done) => done,
+    /// The next answer of the processor. Cancel safe. Pending for ever while there is none to come.
+    pub async fn next_processed(&mut self) -> Answered {
+        match &mut self.processing {
+            Some(processing) => processing.next().await,
             None => std::future::pending().await,
         }
     }
@@ -98,8 +80,12 @@ impl Intake {
         let Some(read) = partition.read.as_mut().filter(|_| !partition.revoking && partition.held.is_none()) else {
             return Taken::Skipped;
         };
+        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
+        if bytes > self.most_bytes && record.offset() >= read.expected() {
+            return Taken::TooLarge(partition.id.clone(), bytes);
+        }
         partition.taken += 1;
-        partition.taken_bytes += (record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len)) as u64;
+        partition.taken_bytes += bytes as u64;
         let gap_to = match read.deliver(record.offset()) {
             Delivered::Take => None,
             Delivered::AfterGap => Some(record.offset()),
@@ -109,25 +95,35 @@ impl Intake {
             }
             Delivered::Confirm => return Taken::LookAgain(partition.id.clone(), read.expected()),
         };
-        match &self.processor {
-            None => self.add(partition, lanes, record, gap_to),
-            Some(processor) => {
-                let processor = Arc::clone(processor);
-                self.process(processor, partition, record, gap_to);
-            }
+        if let Some(processing) = &mut self.processing {
+            let original = OwnedRecord::copy_of(record);
+            let (id, mapping) = (partition.id.clone(), Arc::clone(&partition.mapping));
+            processing.begin(&mut partition.processing, id, mapping, original, gap_to);
+            return Taken::Yes;
         }
-        Taken::Yes
+        match self.add(partition, lanes, record, gap_to) {
+            Some(storm) => Taken::Storm(partition.id.clone(), storm),
+            None => Taken::Yes,
+        }
     }
 
-    fn add(&self, partition: &mut OwnedPartition, lanes: &mut Lanes, record: &impl RawRecord, gap_to: Option<i64>) {
+    fn add(
+        &self,
+        partition: &mut OwnedPartition,
+        lanes: &mut Lanes,
+        record: &impl RawRecord,
+        gap_to: Option<i64>,
+    ) -> Option<Storm> {
         let batch = &mut lanes.at(partition.lane).filling;
         let slot = open_slot(batch, partition, gap_to);
-        match self.add_row(batch, slot, partition, record) {
-            Ok(()) => {}
-            Err(rejection) => batch.push_dead_letter(slot, OwnedRecord::copy_of(record), rejection, 1),
+        let added = self.add_row(batch, slot, partition, record);
+        let storm = judge(&mut partition.taken_guard, record.offset(), &added);
+        if let Err(rejection) = added {
+            batch.push_dead_letter(slot, OwnedRecord::copy_of(record), rejection, 1);
         }
         partition.queued = record.offset() + 1;
         lanes.filled(partition.lane);
+        storm
     }
 
     /// Decodes a record and adds its row. A panic of the decoder concerns this record alone.
@@ -173,47 +169,40 @@ impl Intake {
         Ok(())
     }
 
-    fn process(
-        &mut self,
-        processor: Arc<dyn Processor>,
-        partition: &mut OwnedPartition,
-        record: &impl RawRecord,
-        gap_to: Option<i64>,
-    ) {
-        partition.processing += 1;
-        let original = OwnedRecord::copy_of(record);
-        let (id, epoch, mapping) = (partition.id.clone(), partition.epoch, Arc::clone(&partition.mapping));
-        self.processing.push_back(
-            async move {
-                let (result, attempts) = run_processor(&*processor, &original, &mapping).await;
-                ProcessedRecord { id, epoch, gap_to, original, attempts, result }
+    /// Adds what came back from the processor to its batch, with what waited for it, unless its partition went or was reset
+    /// meanwhile. Gives back why the partition is to be quarantined, if it is.
+    pub fn add_processed(&self, answer: Answered, owned: &mut Owned, lanes: &mut Lanes) -> Option<Storm> {
+        let partition = owned.get(answer.id())?;
+        partition.processing.answered(answer);
+        while let Some(Processed { gap_to, original, attempts, result }) = partition.processing.next_done() {
+            let offset = original.offset;
+            let batch = &mut lanes.at(partition.lane).filling;
+            let slot = open_slot(batch, partition, gap_to);
+            let added = result.and_then(|record| self.add_row(batch, slot, partition, &record));
+            let storm = judge(&mut partition.taken_guard, offset, &added);
+            // The record as Kafka delivered it, not as the processor left it, is what a dead letter keeps.
+            match added {
+                Ok(()) => batch.keep_original(slot, original, attempts),
+                Err(rejection) => batch.push_dead_letter(slot, original, rejection, attempts),
             }
-            .boxed(),
-        );
+            partition.queued = offset + 1;
+            lanes.filled(partition.lane);
+            if storm.is_some() {
+                return storm;
+            }
+        }
+        None
     }
+}
 
-    /// Adds what came back from the processor to its batch, unless its partition went or was reset meanwhile.
-    pub fn add_processed(&self, done: ProcessedRecord, owned: &mut Owned, lanes: &mut Lanes) {
-        let Some(partition) = owned.get(&done.id) else {
-            return;
-        };
-        partition.processing = partition.processing.saturating_sub(1);
-        if partition.epoch != done.epoch {
-            return;
+/// Shows a record to the guard.
+fn judge(guard: &mut StormGuard, offset: i64, added: &Result<(), Rejection>) -> Option<Storm> {
+    match added {
+        Ok(()) => {
+            guard.good();
+            None
         }
-        let ProcessedRecord { gap_to, original, attempts, result, .. } = done;
-        let offset = original.offset;
-        let batch = &mut lanes.at(partition.lane).filling;
-        let slot = open_slot(batch, partition, gap_to);
-        let added = result.and_then(|record| self.add_row(batch, slot, partition, &record));
-        // The record as Kafka delivered it, not as the processor left it, is what a dead letter keeps.
-        if added.is_ok() {
-            batch.keep_original(slot, original, attempts);
-        } else if let Err(rejection) = added {
-            batch.push_dead_letter(slot, original, rejection, attempts);
-        }
-        partition.queued = offset + 1;
-        lanes.filled(partition.lane);
+        Err(rejection) => guard.dead(&rejection.code, offset),
     }
 }
 
@@ -225,57 +214,11 @@ fn open_slot(batch: &mut Batch, partition: &mut OwnedPartition, gap_to: Option<i
     slot
 }
 
-fn decoder_panicked() -> Rejection {
+pub(super) fn decoder_panicked() -> Rejection {
     Rejection::new(DeadLetterCode::ProcessorPanic, "the decoder panicked on the record")
 }
 
 /// Text that a text column takes.
 fn clean_text(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).map(str::to_owned)
-}
-
-async fn run_processor(
-    processor: &dyn Processor,
-    original: &OwnedRecord,
-    mapping: &Mapping,
-) -> (Result<OwnedRecord, Rejection>, u32) {
-    // What cannot be decoded is not shown to the processor: it may count on a document.
-    let checked =
-        catch_unwind(AssertUnwindSafe(|| decode(original.value.as_deref(), original.timestamp, mapping).map(|_| ())));
-    if let Err(rejection) = checked.unwrap_or_else(|_| Err(decoder_panicked())) {
-        return (Err(rejection), 1);
-    }
-    let mut delay = PROCESS_BACKOFF.0;
-    for attempt in 1.. {
-        let call = AssertUnwindSafe(async { processor.process(original.clone()).await }).catch_unwind();
-        let problem = match tokio::time::timeout(PROCESS_TIMEOUT, call).await {
-            Ok(Ok(Ok(mut record))) => {
-                // Where a record came from is not the processor's to change.
-                (record.partition, record.offset) = (original.partition, original.offset);
-                record.topic.clone_from(&original.topic);
-                return (Ok(record), attempt);
-            }
-            Ok(Ok(Err(ProcessorError::Permanent(why)))) => {
-                return (Err(Rejection::new(DeadLetterCode::ProcessorRejected, why)), attempt);
-            }
-            Ok(Err(panic)) => {
-                let why = crate::actors::panics::payload_text(&*panic);
-                return (
-                    Err(Rejection::new(DeadLetterCode::ProcessorPanic, format!("the processor panicked: {why}"))),
-                    attempt,
-                );
-            }
-            Ok(Ok(Err(ProcessorError::Transient(why)))) => why,
-            Err(_) => format!("no answer within {PROCESS_TIMEOUT:?}"),
-        };
-        if attempt >= PROCESS_WARN_AFTER {
-            tracing::warn!(
-                topic = %original.topic, partition = original.partition, offset = original.offset, attempt,
-                error = %problem, "a record waits for the processor"
-            );
-        }
-        tokio::time::sleep(delay).await;
-        delay = (delay * 2).min(PROCESS_BACKOFF.1);
-    }
-    unreachable!("the loop ends by returning")
 }

@@ -178,6 +178,13 @@ impl Lanes {
             || lane.in_flight.as_ref().is_some_and(|(partitions, _)| partitions.iter().any(|(other, _)| other == id))
     }
 
+    /// The lane whose batch being written holds a partition.
+    pub fn writing(&self, id: &TopicPartition) -> Option<usize> {
+        let holds =
+            |lane: &Lane| lane.in_flight.as_ref().is_some_and(|(all, _)| all.iter().any(|(other, _)| other == id));
+        self.list.iter().position(holds)
+    }
+
     /// Rows and dead letters that are not stored yet.
     pub fn unstored(&self) -> usize {
         self.list.iter().map(|lane| lane.filling.len() + usize::from(lane.in_flight.is_some())).sum()

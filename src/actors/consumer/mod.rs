@@ -10,28 +10,34 @@ mod intake;
 mod lanes;
 mod owned;
 mod pauses;
+mod processing;
 mod receipts;
 mod recorder;
 mod revoke;
+mod seek;
 pub mod start;
+mod storm;
 
 use self::intake::{Intake, Taken};
 use self::lanes::{LaneLimits, Lanes};
 use self::owned::Owned;
+use self::processing::Processing;
 use self::start::{Start, Starts};
 use super::breaker::Breaker;
-use super::db_writer::{WriteReply, WriterPool};
 use super::exit::ExitError;
 use super::holds::Holds;
 use super::leases::Place;
 use super::lifecycle::{Control, Task, TaskActor};
 use super::memory::MemoryBudget;
 use super::metrics::EndOffsets;
+use super::writer_pool::{WriteReply, WriterPool, WriterSlot};
 use crate::board::Board;
 use crate::domain::event::Mapping;
+use crate::domain::failure::StopCode;
 use crate::domain::hold::Hold;
 use crate::domain::record::RawRecord as _;
 use crate::domain::status::{ChildState, ConsumerStatus};
+use crate::domain::storm::StormLimits;
 use crate::kafka::client::ClientIds;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
 use crate::kafka::group_client::{Group, GroupClient as _, KafkaGroup, RecordOf, RecordStream as _, RecordsOf};
@@ -44,6 +50,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -57,8 +64,9 @@ const BURST: usize = 256;
 const TICK: Duration = Duration::from_millis(250);
 /// How long a consumer whose group gave it nothing counts as starting; a member without partitions hears nothing more.
 const IDLE_MEMBER_AFTER: Duration = Duration::from_secs(10);
-/// How often the topics' ids are compared with those stored.
-const IDENTITY_CHECK: Duration = Duration::from_secs(60);
+/// How often the topics' ids are compared with those stored. librdkafka reads on in a topic that was created again without a
+/// word, so what it delivers until then is stored under the old incarnation.
+const IDENTITY_CHECK: Duration = Duration::from_secs(10);
 /// Pause after an error of the client, which otherwise reports hundreds a second while no broker answers.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// How long closing the client may take before it is left to the background.
@@ -83,6 +91,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub min_batch_age: Duration,
     /// Largest record.
     pub record_bytes: usize,
+    /// When a partition whose records fail is quarantined.
+    pub storm: StormLimits,
     /// Mappings by topic.
     pub mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
     /// Where reading starts.
@@ -107,8 +117,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub metrics: Metrics,
     /// Its place among the replicas, where the replica has an id of its own: held before the group is joined.
     pub place: Option<Place>,
-    /// Give up a static place at the stop.
-    pub leave: bool,
+    /// Give up a static place at the stop. It may be decided while the consumer runs, by whoever takes it away for good.
+    pub leave: Arc<AtomicBool>,
 }
 
 impl<G: Group> Task for ConsumerTask<G> {
@@ -125,7 +135,7 @@ impl<G: Group> Task for ConsumerTask<G> {
             gone = async { match &self.place { Some(place) => place.gone().await, None => std::future::pending().await } } => Err(gone),
         };
         let left = worked?;
-        if !consumer.close(self.leave, CLOSE_TIMEOUT).await {
+        if !consumer.close(self.leave.load(Ordering::Acquire), CLOSE_TIMEOUT).await {
             tracing::warn!(consumer_id = %self.id, "closing the consumer goes on in the background");
         }
         match left {
@@ -145,6 +155,8 @@ enum Answer {
     Reset(Vec<(TopicPartition, u64)>, Vec<Start>),
     /// Partitions looked at because the client reported an offset outside the log, or because it is time.
     Checked(Vec<Start>),
+    /// A seek failed a moment ago.
+    SeekAgain(seek::SeekAgain),
 }
 
 struct Work<'c, G: Group> {
@@ -164,6 +176,8 @@ struct Work<'c, G: Group> {
     /// Partitions whose position must be taken from the store as soon as their lane is not in flight.
     resets: Vec<TopicPartition>,
     checking: bool,
+    /// An error was reported while a check was under way, which may not know all that it concerns.
+    check_again: bool,
     /// The client reported an offset outside the log and fetches no more until it is told where to.
     seek_after_check: bool,
     joined: bool,
@@ -182,13 +196,17 @@ impl<'c, G: Group> Work<'c, G> {
     fn new(task: &'c ConsumerTask<G>, consumer: &'c G::Client, control: &'c Control) -> Self {
         let limits = LaneLimits { rows: task.batch_rows, bytes: task.batch_bytes, min_age: task.min_batch_age };
         let now = Instant::now();
+        let processing = task.processor.clone().map(|processor| {
+            let retries = task.metrics.message_retries.with_label_values(&[task.id.as_str(), "process"]);
+            Processing::new(processor, Arc::clone(&task.budget), retries)
+        });
         // Counters of a consumer go on over its restarts.
         let status = task.board.consumers().into_iter().find(|status| status.id == task.id);
         Self {
             task,
             consumer,
             control,
-            intake: Intake::new(&task.id, task.record_bytes, task.processor.clone()),
+            intake: Intake::new(&task.id, task.record_bytes, task.budget.most_for_one(), processing),
             lanes: Lanes::new(&task.id, task.lanes, limits, Arc::clone(&task.budget)),
             owned: Owned::default(),
             holds: task.holds.subscribe(),
@@ -199,6 +217,7 @@ impl<'c, G: Group> Work<'c, G> {
             revoking: None,
             resets: Vec::new(),
             checking: false,
+            check_again: false,
             seek_after_check: false,
             joined: false,
             started: now,
@@ -214,6 +233,8 @@ impl<'c, G: Group> Work<'c, G> {
     /// Works until the stop; gives back what was left, if anything was.
     async fn run(mut self) -> Result<Option<String>, ExitError> {
         let mut records = self.consumer.records();
+        // Kept over the turns: it has a place in the queue for a writer.
+        let mut slot: Option<BoxFuture<'c, WriterSlot>> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -238,6 +259,9 @@ impl<'c, G: Group> Work<'c, G> {
             let pause_at = self.blocked_since.map(|since| since + pauses::PAUSE_AFTER);
             let urgent = self.stopping.is_some() || self.revoking.is_some();
             let ready = if self.has_place() { self.lanes.ready(Instant::now(), urgent) } else { None };
+            if ready.is_none() {
+                slot = None;
+            }
             let ready_at = self.lanes.next_ready().filter(|_| ready.is_none() && !self.task.min_batch_age.is_zero());
             tokio::select! {
                 biased;
@@ -245,20 +269,24 @@ impl<'c, G: Group> Work<'c, G> {
                 event = self.consumer.rebalance() => self.rebalances.push_back(event),
                 Ok(()) = self.holds.changed() => self.obey_holds()?,
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => self.answered(answer)?,
-                slot = self.task.pool.slot(), if ready.is_some() => {
+                free = slot.get_or_insert_with(|| Box::pin(self.task.pool.slot())), if ready.is_some() => {
+                    slot = None;
                     if let Some(lane) = ready {
-                        self.send(lane, slot);
+                        self.send(lane, free);
                     }
                 }
                 done = self.intake.next_processed(), if self.intake.is_processing() => {
-                    self.intake.add_processed(done, &mut self.owned, &mut self.lanes);
-                    self.resume_lanes_with_room()?;
+                    let id = done.id().clone();
+                    if let Some(storm) = self.intake.add_processed(done, &mut self.owned, &mut self.lanes) {
+                        self.quarantine(&id, &storm)?;
+                    }
+                    self.resume_with_room()?;
                 }
                 _ = tick.tick() => {
-                    self.tick();
-                    self.resume_lanes_with_room()?;
+                    self.tick()?;
+                    self.resume_with_room()?;
                 }
-                () = sleep_until(pause_at), if pause_at.is_some() => self.pause_full_lanes()?,
+                () = sleep_until(pause_at), if pause_at.is_some() => self.pause_full()?,
                 () = sleep_until(ready_at), if ready_at.is_some() => {}
                 record = records.next(), if !blocked => self.take_burst(record, &mut records).await?,
             }
@@ -290,18 +318,21 @@ impl<'c, G: Group> Work<'c, G> {
         if self.stopping.is_some() {
             return Ok(());
         }
-        if let Taken::LookAgain(id, offset) = self.intake.take(record, &mut self.owned, &mut self.lanes) {
-            tracing::info!(
-                consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, expected = offset,
-                delivered = record.offset(), "the first record lies behind its position; reading once more to confirm the gap"
-            );
-            self.seek(&id, offset)?;
+        match self.intake.take(record, &mut self.owned, &mut self.lanes) {
+            Taken::Yes | Taken::Skipped => Ok(()),
+            Taken::LookAgain(id, offset) => {
+                tracing::info!(
+                    consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, expected = offset,
+                    delivered = record.offset(), "the first record lies behind its position; reading once more to confirm the gap"
+                );
+                self.seek(&id, offset, 0)
+            }
+            Taken::Storm(id, storm) => self.quarantine(&id, &storm),
+            Taken::TooLarge(id, bytes) => {
+                let message = self.too_large(&id, record.offset(), bytes);
+                self.stop_partition(&id, StopCode::RecordExceedsMemory, message)
+            }
         }
-        Ok(())
-    }
-
-    fn seek(&self, id: &TopicPartition, offset: i64) -> Result<(), ExitError> {
-        self.consumer.seek(&id.topic, id.partition, offset).map_err(failed)
     }
 
     /// An error between records: most pass by themselves.

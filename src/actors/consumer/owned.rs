@@ -3,10 +3,12 @@
 //! Bounded by the assignment. Looked up once per record, so the last answer is tried first: records of a partition come in
 //! runs.
 
+use super::processing::InProcess;
 use crate::domain::event::Mapping;
 use crate::domain::hold::Hold;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
+use crate::domain::storm::StormGuard;
 use crate::kafka::rebalance::TopicPartition;
 use prometheus::IntCounter;
 use std::sync::Arc;
@@ -35,7 +37,13 @@ pub struct OwnedPartition {
     /// It is being given up: nothing new is taken.
     pub revoking: bool,
     /// Records of it that are being processed.
-    pub processing: usize,
+    pub processing: InProcess,
+    /// Its share of the records in process is used up for so long that it is paused.
+    pub waiting: bool,
+    /// Watches what cannot be decoded or processed.
+    pub taken_guard: StormGuard,
+    /// Watches what the database refuses.
+    pub stored_guard: StormGuard,
     /// Which fields fill the columns.
     pub mapping: Arc<Mapping>,
     /// Metrics of its topic.
@@ -112,6 +120,11 @@ impl Owned {
         let place = self.place(&id.topic, id.partition)?;
         self.last = 0;
         Some(self.list.swap_remove(place))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.list.len()
     }
 
     /// All of them.

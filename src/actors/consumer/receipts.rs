@@ -5,9 +5,10 @@
 use super::owned::TopicCounters;
 use super::start::HINT_PREFIX;
 use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Work, store_failed};
-use crate::actors::db_writer::{WriteReply, WriterSlot};
+use crate::actors::writer_pool::{WriteReply, WriterSlot};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{FailureClass, StopCode};
+use crate::domain::offsets::Passed;
 use crate::domain::status::{ChildState, PartitionStatus};
 use crate::kafka::group_client::{Group, GroupClient as _, RecordStream as _, RecordsOf};
 use crate::kafka::rebalance::TopicPartition;
@@ -71,8 +72,9 @@ impl<G: Group> Work<'_, G> {
             .map(|id| (self.owned.get(&id).map_or(0, |partition| partition.epoch), id))
             .map(|(e, id)| (id, e))
             .collect();
+        let guard = self.batch_guard(lane);
         let batch = self.lanes.send_off(lane, partitions);
-        let answer = self.task.pool.send(batch, slot);
+        let answer = self.task.pool.send(batch, guard, slot);
         self.answers.push(Box::pin(async move { Answer::Written(lane, answer.await.ok().map(Box::new)) }));
     }
 
@@ -81,29 +83,42 @@ impl<G: Group> Work<'_, G> {
         match answer {
             Answer::Written(lane, reply) => {
                 self.written(lane, reply)?;
-                self.resume_lanes_with_room()
+                self.resume_with_room()
             }
             Answer::Assigned(starts) => self.assigned(starts),
             Answer::Reset(asked, starts) => self.was_reset(&asked, starts),
             Answer::Checked(starts) => self.checked(starts),
+            Answer::SeekAgain(again) => self.seek_again(again),
         }
     }
 
     fn written(&mut self, lane: usize, reply: Option<Box<WriteReply>>) -> Result<(), ExitError> {
-        let Some(WriteReply { batch, result }) = reply.map(|reply| *reply) else {
+        let Some(WriteReply { batch, result, differs, storm }) = reply.map(|reply| *reply) else {
             tracing::warn!(consumer_id = %self.task.id, "a writer died with a batch; its positions are taken from the store");
             for (id, _) in self.lanes.landed(lane, None) {
                 self.reset(&id, "lost_answer");
             }
             return Ok(());
         };
+        if let Some((slot, storm)) = storm {
+            let advance = &batch.advances()[usize::from(slot)];
+            let stormy = TopicPartition { topic: advance.topic.clone(), partition: advance.partition };
+            for (id, _) in self.lanes.landed(lane, Some(batch)) {
+                self.reset(&id, "storm");
+            }
+            return self.quarantine(&stormy, &storm);
+        }
         match result {
             Ok(receipt) => {
                 self.moved(lane, &batch, receipt.duplicates);
+                let storms = self.judge_stored(&batch);
                 if !batch.dead_letters().is_empty() {
                     self.task.dead_letters.notify_one();
                 }
                 self.lanes.landed(lane, Some(batch));
+                for (id, storm) in storms {
+                    self.quarantine(&id, &storm)?;
+                }
                 Ok(())
             }
             Err(error) if error.class == FailureClass::Fenced => {
@@ -114,12 +129,18 @@ impl<G: Group> Work<'_, G> {
                 Ok(())
             }
             Err(error) if error.class == FailureClass::RowDiffers => {
-                let partitions = self.lanes.landed(lane, Some(batch));
-                for id in self.lanes.discard(lane) {
-                    self.reset(&id, "rebuild");
-                }
-                for (id, _) in partitions {
-                    self.stop_partition(&id, StopCode::RowDiffers, error.message.clone())?;
+                let culprit = differs.and_then(|slot| batch.advances().get(usize::from(slot)));
+                let culprit = culprit.map(|advance| (advance.topic.clone(), advance.partition));
+                for (id, _) in self.lanes.landed(lane, Some(batch)) {
+                    if culprit
+                        .as_ref()
+                        .is_none_or(|(topic, partition)| *topic == id.topic && *partition == id.partition)
+                    {
+                        self.stop_partition(&id, StopCode::RowDiffers, error.message.clone())?;
+                    } else {
+                        // Rolled back with it, and nothing is wrong with its rows.
+                        self.reset(&id, "rebuild");
+                    }
                 }
                 Ok(())
             }
@@ -173,13 +194,13 @@ impl<G: Group> Work<'_, G> {
     }
 
     /// What happens four times a second.
-    pub fn tick(&mut self) {
+    pub fn tick(&mut self) -> Result<(), ExitError> {
         let now = Instant::now();
         if !self.joined && now >= self.started + IDLE_MEMBER_AFTER && self.rebalances.is_empty() {
             // More consumers than partitions: the group has nothing to say to this one.
             self.joined = true;
         }
-        self.write_tail_gaps();
+        self.write_tail_gaps()?;
         let idle = self.is_drained();
         if !self.hint.dirty.is_empty() && (idle || now >= self.hint.last + HINT_INTERVAL) {
             self.commit_hint();
@@ -189,31 +210,35 @@ impl<G: Group> Work<'_, G> {
             self.check_positions();
         }
         self.publish();
+        Ok(())
     }
 
     /// Offsets that the client passed without a record, at the end of a log: transaction markers and aborted records.
-    fn write_tail_gaps(&mut self) {
+    fn write_tail_gaps(&mut self) -> Result<(), ExitError> {
         if self.stopping.is_some()
             || self.owned.iter().all(|p| p.read.as_ref().is_none_or(|read| read.expected() != p.stored))
         {
-            return;
+            return Ok(());
         }
         let Ok(positions) = self.consumer.positions() else {
-            return;
+            return Ok(());
         };
         for (id, position) in positions {
             let Some(partition) = self.owned.get(&id) else {
                 continue;
             };
             // The client passes records of a held partition that nobody took.
-            let idle = partition.processing == 0
+            let idle = partition.processing.is_empty()
                 && !partition.revoking
                 && partition.held.is_none()
                 && partition.queued == partition.stored;
             let Some(read) = partition.read.as_mut().filter(|read| idle && read.expected() == partition.stored) else {
                 continue;
             };
-            if read.pass_to(position) {
+            let (expected, passed) = (read.expected(), read.pass_to(position));
+            if passed == Passed::Confirm {
+                self.seek(&id, expected, 0)?;
+            } else if passed == Passed::Gap {
                 let lane = partition.lane;
                 let batch = &mut self.lanes.at(lane).filling;
                 let slot = batch.slot(&id.topic, id.partition, partition.incarnation, partition.queued);
@@ -222,6 +247,7 @@ impl<G: Group> Work<'_, G> {
                 self.lanes.filled(lane);
             }
         }
+        Ok(())
     }
 
     /// Tells Kafka the positions, for lag tools.

@@ -111,7 +111,7 @@ impl<G: Group> Work<'_, G> {
         let names: Vec<String> =
             record.partitions.iter().map(|moved| format!("{}/{}", moved.topic, moved.partition)).collect();
         tracing::info!(
-            consumer_id, event, generation = record.generation, partitions = %names.join(" "), drained, given_up,
+            consumer_id, event, generation = record.generation, partitions = %names.join(","), drained, given_up,
             duration_ms = record.duration_ms, "rebalance"
         );
         self.task.board.add_rebalance(record);

@@ -5,11 +5,13 @@
 //! partitions wait for nothing.
 
 use super::owned::{OwnedPartition, TopicCounters};
+use super::processing::InProcess;
 use super::start::{Start, StartError, Starts, out_of_bounds};
 use super::{Answer, ExitError, Work, failed};
 use crate::domain::failure::StopCode;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
+use crate::domain::storm::StormGuard;
 use crate::kafka::group_client::{Group, GroupClient as _};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use std::sync::Arc;
@@ -87,7 +89,10 @@ impl<G: Group> Work<'_, G> {
         let (mut read, mut stopped) = (Vec::new(), Vec::new());
         for partition in self.owned.iter() {
             if list.iter().any(|(id, _)| *id == partition.id) {
-                let held = !partition.is_read() || self.stopping.is_some() || self.lanes_paused(partition.lane);
+                let held = !partition.is_read()
+                    || partition.waiting
+                    || self.stopping.is_some()
+                    || self.lanes_paused(partition.lane);
                 if held { &mut stopped } else { &mut read }.push(partition.id.clone());
             }
         }
@@ -97,7 +102,8 @@ impl<G: Group> Work<'_, G> {
 
     fn own(&mut self, start: Start) {
         let Start { id, incarnation, next_offset, stop, .. } = start;
-        let lane = self.owned.emptiest_lane(self.lanes.count());
+        // One transaction in flight per partition: a batch of an earlier ownership may still be under way.
+        let lane = self.lanes.writing(&id).unwrap_or_else(|| self.owned.emptiest_lane(self.lanes.count()));
         let stop = stop.map(|(code, message)| self.stopped(&id, code, message));
         let mapping = match self.task.mappings.get(&id.topic) {
             Some(mapping) => Arc::clone(mapping),
@@ -115,7 +121,10 @@ impl<G: Group> Work<'_, G> {
             held,
             epoch,
             revoking: false,
-            processing: 0,
+            processing: InProcess::default(),
+            waiting: false,
+            taken_guard: StormGuard::new(self.task.storm),
+            stored_guard: StormGuard::new(self.task.storm),
             mapping,
             counters: Arc::new(TopicCounters::of(&self.task.metrics, &self.task.id, &id.topic)),
             taken: 0,
@@ -150,6 +159,7 @@ impl<G: Group> Work<'_, G> {
         if let Some(partition) = self.owned.get(id) {
             partition.stop = Some(stop);
             partition.read = None;
+            partition.processing.clear();
             partition.epoch = epoch;
             let lane = partition.lane;
             // What waits to be written may be records of another topic or log.
@@ -185,8 +195,8 @@ impl<G: Group> Work<'_, G> {
         let Some(partition) = self.owned.get(id) else {
             return false;
         };
-        let (lane, processing) = (partition.lane, partition.processing);
-        processing > 0 || self.lanes.holds(lane, id)
+        let (lane, processing) = (partition.lane, !partition.processing.is_empty());
+        processing || self.lanes.holds(lane, id)
     }
 
     fn finish_revoke(&mut self) -> Result<(), ExitError> {
@@ -235,6 +245,7 @@ impl<G: Group> Work<'_, G> {
             };
             partition.epoch = epoch;
             partition.read = None;
+            partition.processing.clear();
             let lane = partition.lane;
             if !self.resets.contains(&id) {
                 self.task.metrics.position_resets.with_label_values(&[self.task.id.as_str(), cause]).inc();
@@ -298,7 +309,7 @@ impl<G: Group> Work<'_, G> {
             partition.stored = next_offset;
             partition.queued = next_offset;
             partition.read = Some(ReadPosition::at(next_offset));
-            self.seek(&id, next_offset)?;
+            self.seek(&id, next_offset, 0)?;
         }
         Ok(())
     }
@@ -307,6 +318,7 @@ impl<G: Group> Work<'_, G> {
     /// time.
     pub fn check_positions(&mut self) {
         if self.checking {
+            self.check_again |= self.seek_after_check;
             return;
         }
         let partitions: Vec<TopicPartition> =
@@ -325,6 +337,10 @@ impl<G: Group> Work<'_, G> {
     /// Stops what lies outside, and seeks again where nothing is wrong: after such an error the client fetches no more.
     pub fn checked(&mut self, starts: Vec<Start>) -> Result<(), ExitError> {
         self.checking = false;
+        if std::mem::take(&mut self.check_again) {
+            self.check_positions();
+            return Ok(());
+        }
         let seek = std::mem::take(&mut self.seek_after_check);
         for Start { id, stop, beginning, .. } in starts {
             let Some(partition) = self.owned.get(&id).filter(|p| !p.revoking && p.stop.is_none()) else {
@@ -340,7 +356,7 @@ impl<G: Group> Work<'_, G> {
                 Some((code, message)) => self.stop_partition(&id, code, message)?,
                 None if seek && partition.read.is_some() => {
                     partition.read = Some(ReadPosition::at(expected));
-                    self.seek(&id, expected)?;
+                    self.seek(&id, expected, 0)?;
                 }
                 None => {}
             }

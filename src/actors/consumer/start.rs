@@ -10,7 +10,7 @@ use crate::kafka::error::{KafkaError, KafkaErrorKind};
 use crate::kafka::group_client::Questions;
 use crate::kafka::lookup::{Committed, TopicDescription};
 use crate::kafka::rebalance::TopicPartition;
-use crate::store::{Store, StoreError, TopicProgress};
+use crate::store::{Progress, Store, StoreError, TopicProgress};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,14 +115,16 @@ impl Starts {
         let known = self.with_new_partitions(topic, known, &described.partitions).await?;
         let beginnings = self.lookup().beginnings(asked.clone()).await?;
         let ends = self.lookup().ends(asked.clone()).await?;
-        Ok(asked
+        asked
             .into_iter()
             .map(|id| {
                 let bounds = (beginnings.get(&id).copied(), ends.get(&id).copied());
                 self.warn_of_foreign_hint(&id, &known, committed.get(&id));
-                judge(id, &known, described.topic_id.as_deref(), bounds)
+                // The group knows a new partition before the broker that described the topic.
+                let progress = known.partitions.get(&id.partition).ok_or_else(|| no_offset(&id))?;
+                Ok(judge(id, &known, progress, described.topic_id.as_deref(), bounds))
             })
-            .collect())
+            .collect()
     }
 
     /// Asks a few times: a broker that has just started may not know a topic yet.
@@ -200,7 +202,7 @@ impl Starts {
 }
 
 /// Partitions of a topic that cannot be described. They stay owned; a rebalance or a restart looks again.
-fn missing(topic: &str, wanted: &[i32], why: &str) -> Vec<Start> {
+pub fn missing(topic: &str, wanted: &[i32], why: &str) -> Vec<Start> {
     let message = format!("topic \"{topic}\" cannot be read: {why}");
     let stopped = |&partition: &i32| Start {
         id: TopicPartition { topic: topic.to_owned(), partition },
@@ -219,29 +221,28 @@ fn no_offset(id: &TopicPartition) -> KafkaError {
 
 /// An offset that drover committed is no start for a store that does not know the topic: what lies below it was stored
 /// somewhere else, or is lost with a dropped database.
-fn lost_position(committed: &BTreeMap<TopicPartition, Committed>) -> Option<(StopCode, String)> {
+pub fn lost_position(committed: &BTreeMap<TopicPartition, Committed>) -> Option<(StopCode, String)> {
     let (id, hint) = committed.iter().find(|(_, committed)| committed.metadata.starts_with(HINT_PREFIX))?;
     Some((
         StopCode::PositionLost,
         format!(
             "the group has the position {} of topic \"{}\" partition {} from a drover store ({}), but this store does not know \
-             the topic: its database was dropped or another one is used. Restore that database; or, to store the topic \
-             again from kafka.start_from on, delete the group's offsets (kafka-consumer-groups --delete-offsets) while \
-             drover is stopped",
-            hint.offset, id.topic, id.partition, hint.metadata
+             the topic: its database was dropped or another one is used. Restore that database; or give up \
+             what was stored and begin anew with `drover offsets restart {}` while drover is stopped",
+            hint.offset, id.topic, id.partition, hint.metadata, id.topic
         ),
     ))
 }
 
 /// Where a partition of a known topic is read from, or why it is not.
-fn judge(
+pub fn judge(
     id: TopicPartition,
     known: &TopicProgress,
+    progress: &Progress,
     topic_id: Option<&str>,
     bounds: (Option<i64>, Option<i64>),
 ) -> Start {
-    let (next_offset, incarnation) =
-        known.partitions.get(&id.partition).map_or((0, known.incarnation), |p| (p.next_offset, p.incarnation));
+    let Progress { next_offset, incarnation, .. } = *progress;
     let recreated = matches!((known.topic_id.as_deref(), topic_id), (Some(stored), Some(now)) if stored != now);
     let stop = if recreated {
         Some((
@@ -291,7 +292,6 @@ pub fn out_of_bounds(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Progress;
 
     fn known(topic_id: Option<&str>, next_offset: i64) -> TopicProgress {
         let progress = Progress { incarnation: 1, first_offset: 0, next_offset };
@@ -304,7 +304,7 @@ mod tests {
 
     fn stop_of(known: &TopicProgress, topic_id: Option<&str>, bounds: (i64, i64)) -> Option<StopCode> {
         let id = TopicPartition { topic: "t".into(), partition: 0 };
-        judge(id, known, topic_id, (Some(bounds.0), Some(bounds.1))).stop.map(|(code, _)| code)
+        judge(id, known, &known.partitions[&0], topic_id, (Some(bounds.0), Some(bounds.1))).stop.map(|(code, _)| code)
     }
 
     #[test]

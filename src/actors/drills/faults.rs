@@ -3,6 +3,7 @@
 use super::ground::wait_for;
 use super::kill::KillChild;
 use super::run::Run;
+use crate::actors::supervisor::RestartChild;
 use crate::domain::batch::Batch;
 use crate::domain::drill::DrillName;
 use crate::domain::failure::FailureClass;
@@ -16,13 +17,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a batch, a dead letter or a restart is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How late the store of `db-slow` answers.
 const SLOW: Duration = Duration::from_millis(400);
-/// A visitor comes every 2 s and stays half of that.
-const VISIT: Duration = Duration::from_secs(1);
+/// How long a visitor stays; the next one comes then.
+const VISIT: Duration = Duration::from_secs(2);
 /// Good and broken events of a burst.
 const BURST: (u64, u64) = (500, 50);
 /// Broken events for the dead-letter actor.
@@ -210,14 +212,32 @@ async fn broker_down(run: &Run) -> Result<(), String> {
 }
 
 async fn rebalance_storm(run: &Run) -> Result<(), String> {
-    let until = tokio::time::Instant::now() + run.seconds;
+    let until = Instant::now() + run.seconds;
+    let consumers: Vec<String> = run.ground.board.consumers().into_iter().map(|consumer| consumer.id).collect();
+    let mut leaving = consumers.iter().cycle();
     let (mut visits, mut given) = (0, 0);
-    while tokio::time::Instant::now() < until {
-        given += visit(&run.ground.kafka, VISIT).await.map_err(|error| error.to_string())?;
+    while Instant::now() < until {
+        let visiting = visit(&run.ground.kafka, VISIT);
+        // Where there are no more partitions than consumers, only one that leaves makes a place for the visitor.
+        let away = async {
+            tokio::time::sleep(VISIT / 4).await;
+            let id = leaving.next().cloned().ok_or("there is no consumer")?;
+            let order = RestartChild { id, deadline: Instant::now() + PATIENCE };
+            run.ground
+                .supervisor
+                .send(order)
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())
+        };
+        let (visited, restarted): (_, Result<(), String>) = tokio::join!(visiting, away);
+        given += visited.map_err(|error| error.to_string())?;
+        restarted?;
         visits += 1;
-        tokio::time::sleep(VISIT).await;
     }
-    run.step(format!("a further member joined and left {visits} times and was given {given} partitions"));
+    run.step(format!(
+        "a further member joined and left {visits} times and was given {given} partitions; each time a consumer left, too"
+    ));
     Ok(())
 }
 
@@ -250,6 +270,9 @@ async fn zombie(run: &Run) -> Result<(), String> {
         }
         Err(WriteError::Store(error)) => {
             Err(format!("the zombie's batch failed, but not by its position: {}", error.message))
+        }
+        Err(WriteError::Differs { error, .. }) => {
+            Err(format!("the zombie's batch was refused for a row that differs: {}", error.message))
         }
         Err(WriteError::Row { message, .. }) => Err(format!("the zombie's batch was refused for a row: {message}")),
         Ok(_) => {

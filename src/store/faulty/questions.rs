@@ -9,6 +9,7 @@ use crate::store::audit_log::{AuditEntry, AuditLogStore, LoggedEntry};
 use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, PastIncarnation};
 use crate::store::holds::HoldStore;
 use crate::store::lease::{LeaseSession, LeaseStore, SessionName};
+use crate::store::offsets::{OffsetChange, OffsetStore};
 use crate::store::replicas::{ReplicaBeat, ReplicaStore, StoredPosition, StoredReplica};
 use crate::store::{
     DeadLetterFilter, Migration, Outbox, RangeContent, Store, StoreError, StoreIdentity, StoreWriter, StoredDeadLetter,
@@ -145,6 +146,15 @@ impl AuditLogStore for FaultyStore {
     }
     fn audit_log(&self, limit: u32) -> Answer<'_, Vec<LoggedEntry>> {
         self.gated(move || self.inner.audit_log(limit))
+    }
+}
+
+impl OffsetStore for FaultyStore {
+    fn identity(&self) -> Answer<'_, Option<StoreIdentity>> {
+        self.gated(|| self.inner.identity())
+    }
+    fn change_offsets<'a>(&'a self, change: &'a OffsetChange, entry: &'a AuditEntry) -> Answer<'a, ()> {
+        self.gated(move || self.inner.change_offsets(change, entry))
     }
 }
 

@@ -1,7 +1,8 @@
 //! What an error of a query through diesel means.
 //!
-//! diesel keeps an SQLSTATE only where it has a kind for it, so the classes here are coarser than those of the batch
-//! transaction: what cannot be told waits and turns readiness red, which is the answer to anything unknown.
+//! diesel keeps an SQLSTATE only where it has a kind for it, so the others are told by the server's message. What cannot be
+//! told waits and turns readiness red, which is the answer to anything unknown. The batch transaction does not go through
+//! diesel and has every SQLSTATE.
 
 use crate::domain::failure::{FailureClass, classify_sqlstate};
 use crate::store::StoreError;
@@ -71,17 +72,20 @@ fn query_error(error: &Error, what: &str) -> StoreError {
         DatabaseErrorKind::ReadOnlyTransaction => Some("25006"),
         // The driver says so when it lost the connection.
         DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => Some("08006"),
-        _ => None,
+        _ => code_of_message(information.message()),
     };
-    let class = match code {
-        // No row is written here, so a constraint is never the fault of one.
-        Some(code) if code.starts_with("23") => FailureClass::Bug,
-        Some(code) => classify_sqlstate(code),
+    let class = match code.map(|code| (code, classify_sqlstate(code))) {
+        // No row is written here, so data is never the fault of one.
+        Some((_, FailureClass::Split)) => FailureClass::Bug,
+        Some((_, class)) => class,
         // The server gives a position only for a statement that it could not understand: a table or column is missing.
         None if information.statement_position().is_some() => FailureClass::Configuration,
         None => FailureClass::Unknown,
     };
     let mut message = format!("cannot {what}: {}", information.message());
+    if let Some(code) = code {
+        message = format!("{message} (SQLSTATE {code})");
+    }
     if let Some(hint) = information.hint() {
         message = format!("{message} ({hint})");
     }
@@ -89,4 +93,41 @@ fn query_error(error: &Error, what: &str) -> StoreError {
         message.push_str("; if the schema is not there yet, run `drover migrate`");
     }
     StoreError { class, code: code.map(str::to_owned), message }
+}
+
+/// The SQLSTATE of a message of the server, for those that diesel has no kind for. They are constants of PostgreSQL in the
+/// language of its `lc_messages`: in another language than English they are unknown, which waits and turns readiness red.
+fn code_of_message(message: &str) -> Option<&'static str> {
+    const TABLE: &[(&str, &str)] = &[
+        ("deadlock detected", "40P01"),
+        ("canceling statement due to lock timeout", "55P03"),
+        ("could not obtain lock on", "55P03"),
+        ("canceling statement due to", "57014"),
+        ("terminating connection due to idle-in-transaction timeout", "25P03"),
+        ("terminating connection due to idle-session timeout", "57P05"),
+        ("terminating connection because of crash", "57P02"),
+        ("terminating connection due to", "57P01"),
+        ("the database system is", "57P03"),
+        ("too many clients already", "53300"),
+        ("too many connections for", "53300"),
+        ("remaining connection slots are reserved", "53300"),
+        ("No space left on device", "53100"),
+        ("Disk quota exceeded", "53100"),
+        ("out of memory", "53200"),
+        ("out of shared memory", "53200"),
+        ("could not read block", "58030"),
+        ("could not write", "58030"),
+        ("could not fsync", "58030"),
+        ("could not open file", "58P01"),
+        ("permission denied for", "42501"),
+        ("must be owner of", "42501"),
+        ("invalid byte sequence for encoding", "22021"),
+        ("invalid input syntax for type", "22P02"),
+        ("exceeds btree", "54000"),
+        ("exceeds maximum", "54000"),
+    ];
+    // A table that is not there; the position says that it is the statement's, not a function's of the user.
+    let missing = message.starts_with("relation ") && message.ends_with(" does not exist");
+    let found = TABLE.iter().find(|(text, _)| message.contains(text)).map(|&(_, code)| code);
+    found.or(missing.then_some("42P01"))
 }

@@ -25,6 +25,7 @@ mod error;
 mod holds;
 mod lease;
 mod migrations;
+mod offsets;
 mod pool;
 mod range;
 mod refusal;

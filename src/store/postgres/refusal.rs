@@ -5,7 +5,7 @@
 
 use super::connect::error_from;
 use super::statements::BEGIN;
-use super::writer::{Connection, copy_rows};
+use super::writer::{Connection, Way, copy_rows};
 use crate::domain::batch::Batch;
 use crate::domain::failure::FailureClass;
 use crate::store::{StoreError, WriteError};
@@ -14,7 +14,7 @@ use tokio_postgres::Error;
 
 impl Connection {
     /// The row behind an error of the COPY: by the line that the error names, else by halving.
-    pub(super) async fn bad_row(&self, batch: &Batch, error: &Error) -> WriteError {
+    pub(super) async fn bad_row(&self, batch: &Batch, error: &Error, way: Way) -> WriteError {
         let store_error = error_from(error, "storing a batch");
         if store_error.class != FailureClass::Split {
             return WriteError::Store(store_error);
@@ -26,7 +26,7 @@ impl Connection {
         if let Some(index) = named.filter(|&index| index < batch.metas().len()) {
             return WriteError::Row { index, code: db.code().code().to_owned(), message: db.message().to_owned() };
         }
-        match self.halve(batch).await {
+        match self.halve(batch, way).await {
             Ok(Some(found)) => found,
             Ok(None) => WriteError::Store(StoreError {
                 class: FailureClass::Unknown,
@@ -38,12 +38,12 @@ impl Connection {
     }
 
     /// Looks for the first row that is refused, in transactions that always roll back.
-    async fn halve(&self, batch: &Batch) -> Result<Option<WriteError>, Error> {
+    async fn halve(&self, batch: &Batch, way: Way) -> Result<Option<WriteError>, Error> {
         let (mut low, mut high) = (0, batch.metas().len());
         let mut last = None;
         while low < high {
             let middle = if high - low == 1 { high } else { low + (high - low) / 2 };
-            match self.refusal(batch, low..middle).await? {
+            match self.refusal(batch, low..middle, way).await? {
                 Some(refusal) => {
                     high = middle;
                     last = Some(refusal);
@@ -57,14 +57,21 @@ impl Connection {
         Ok((low < high).then_some(last).flatten().map(|(code, message)| WriteError::Row { index: low, code, message }))
     }
 
-    async fn refusal(&self, batch: &Batch, range: Range<usize>) -> Result<Option<(String, String)>, Error> {
+    /// Tries some rows in the way in which the batch goes: a row that is stored already is refused by COPY for its key, and
+    /// passed over by the staging table.
+    async fn refusal(&self, batch: &Batch, range: Range<usize>, way: Way) -> Result<Option<(String, String)>, Error> {
         let client = &self.session.client;
         client.batch_execute(BEGIN).await?;
-        let sink = self.copy_in(&self.statements.copy).await?;
-        let copied = copy_rows(sink, batch, range).await;
+        let copied = match way {
+            Way::Direct => copy_rows(self.copy_in(&self.statements.copy).await?, batch, range).await.map(|_| ()),
+            Way::Staged => match copy_rows(self.stage().await?, batch, range).await {
+                Ok(_) => self.merge_stage(batch).await.map(|_| ()),
+                Err(error) => Err(error),
+            },
+        };
         client.batch_execute("ROLLBACK").await?;
         match copied {
-            Ok(_) => Ok(None),
+            Ok(()) => Ok(None),
             Err(error) => match error.as_db_error() {
                 Some(db) if error_from(&error, "").class == FailureClass::Split => {
                     Ok(Some((db.code().code().to_owned(), db.message().to_owned())))

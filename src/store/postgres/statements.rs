@@ -89,6 +89,11 @@ const DEAD_LETTERS: &str = "
     ORDER BY 1, 2, 4
     ON CONFLICT (topic, partition, incarnation, \"offset\") DO NOTHING";
 
+/// Makes the staging table of a transaction. It has the columns of `events` and nothing that refuses a row: what refuses one
+/// is found when it is merged.
+pub const CREATE_STAGE: &str = "CREATE TEMPORARY TABLE drover_stage (LIKE events) ON COMMIT DROP; \
+    ALTER TABLE drover_stage ALTER stored_at DROP NOT NULL";
+
 /// Moves what was staged into `events` and counts it; rows and dead letters that are there already are left alone. The
 /// parameters are topics, partitions and names of the batch's rollups: a type that is not among them counts as `other`.
 pub const MERGE_STAGE: &str = "
@@ -114,12 +119,10 @@ pub const MERGE_STAGE: &str = "
     )
     SELECT count(*) FROM i";
 
-/// Raises when a staged row differs from the stored row of its key.
+/// The first staged row that differs from the stored row of its key.
 pub const COMPARE_STAGE: &str = "
-    SELECT CASE WHEN EXISTS (
-        SELECT 1 FROM drover_stage s JOIN events e USING (topic, partition, incarnation, \"offset\")
-        WHERE (s.key, s.payload) IS DISTINCT FROM (e.key, e.payload)
-    ) THEN drover_raise('DR002', 'a stored row differs from the record that Kafka has at its offset') ELSE 0 END";
+    SELECT topic, partition, \"offset\" FROM drover_stage s JOIN events e USING (topic, partition, incarnation, \"offset\")
+    WHERE (s.key, s.payload) IS DISTINCT FROM (e.key, e.payload) ORDER BY 1, 2, 3 LIMIT 1";
 
 /// Ends sessions of drover's own that hold the lock on these positions, for the one that waited in vain: a frozen process
 /// keeps its locks for good, and the compare-and-swap makes ending it safe.

@@ -7,7 +7,7 @@
 
 use super::connect::{PgSettings, Session, connect_session, error_from};
 use super::statements::{
-    self, BEGIN, COMPARE_STAGE, END_BLOCKERS, END_SESSION, MERGE_STAGE, Positions, Statements, copy_into,
+    self, BEGIN, COMPARE_STAGE, CREATE_STAGE, END_BLOCKERS, END_SESSION, MERGE_STAGE, Positions, Statements, copy_into,
 };
 use crate::domain::batch::{Advance, Batch};
 use crate::domain::failure::FailureClass;
@@ -20,7 +20,7 @@ use futures::future::BoxFuture;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::{Client, CopyInSink, Error, Statement};
+use tokio_postgres::{Client, CopyInSink, Error, Row, Statement};
 
 /// Bytes of one COPY message: large enough that messages cost nothing, small enough that a copy of it is not felt.
 const COPY_CHUNK: usize = 256 * 1024;
@@ -222,8 +222,11 @@ impl Connection {
             Ok(None) => self.write_staged(batch).await,
             // Stored by somebody between the look and the COPY.
             Err(Flight::Rows(error)) if is_own_key(&error) => self.write_staged(batch).await,
-            Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error).await),
+            Err(Flight::Rows(error)) => Err(self.bad_row(batch, &error, Way::Direct).await),
             Err(Flight::Other(error)) => Err(WriteError::Store(other_error(&error))),
+            Err(Flight::Differs(row)) => {
+                Err(differs(batch, &row).unwrap_or_else(|e| WriteError::Store(other_error(&e))))
+            }
         }
     }
 
@@ -287,20 +290,12 @@ impl Connection {
                 .query_one(&self.statements.compare_and_swap, &positions.parameters())
                 .await
                 .map_err(Flight::Other)?;
-            client
-                .batch_execute("CREATE TEMPORARY TABLE drover_stage (LIKE events) ON COMMIT DROP; ALTER TABLE drover_stage ALTER stored_at DROP NOT NULL")
-                .await
-                .map_err(Flight::Other)?;
-            let copy: Statement = client.prepare(&copy_into("drover_stage")).await.map_err(Flight::Other)?;
-            let sink = self.copy_in(&copy).await.map_err(Flight::Other)?;
+            let sink = self.stage().await.map_err(Flight::Other)?;
             let staged = copy_rows(sink, batch, 0..batch.metas().len()).await.map_err(Flight::Rows)?;
-            let (topics, partitions, types) = statements::rollup_names(batch);
-            let inserted: i64 = client
-                .query_one(MERGE_STAGE, &[&topics, &partitions, &types])
-                .await
-                .and_then(|row| row.try_get(0))
-                .map_err(Flight::Rows)?;
-            client.query_one(COMPARE_STAGE, &[]).await.map_err(Flight::Other)?;
+            let inserted = self.merge_stage(batch).await.map_err(Flight::Rows)?;
+            if let Some(row) = client.query_opt(COMPARE_STAGE, &[]).await.map_err(Flight::Other)? {
+                return Err(Flight::Differs(row));
+            }
             let letters =
                 statements::write_dead_letters(client, &self.statements, batch).await.map_err(Flight::Other)?;
             statements::write_gaps(client, &self.statements, batch).await.map_err(Flight::Other)?;
@@ -319,11 +314,29 @@ impl Connection {
                     self.roll_back().await;
                 }
                 Err(match flight {
-                    Flight::Rows(error) => self.bad_row(batch, &error).await,
+                    Flight::Rows(error) => self.bad_row(batch, &error, Way::Staged).await,
                     Flight::Other(error) => WriteError::Store(other_error(&error)),
+                    Flight::Differs(row) => {
+                        differs(batch, &row).unwrap_or_else(|error| WriteError::Store(other_error(&error)))
+                    }
                 })
             }
         }
+    }
+
+    /// Makes the staging table of this transaction and begins to copy into it.
+    pub(super) async fn stage(&self) -> Result<CopyInSink<Bytes>, Error> {
+        let client = &self.session.client;
+        client.batch_execute(CREATE_STAGE).await?;
+        let copy: Statement = client.prepare(&copy_into("drover_stage")).await?;
+        self.copy_in(&copy).await
+    }
+
+    /// Moves what was staged into `events`, past what is there, and gives back how many rows were new.
+    pub(super) async fn merge_stage(&self, batch: &Batch) -> Result<i64, Error> {
+        let (topics, partitions, types) = statements::rollup_names(batch);
+        let merged = self.session.client.query_one(MERGE_STAGE, &[&topics, &partitions, &types]).await;
+        merged.and_then(|row| row.try_get(0))
     }
 
     /// Begins a COPY; where that is refused the connection is out of step.
@@ -349,10 +362,26 @@ impl Positions<'_> {
     }
 }
 
+/// How the rows of a batch go into `events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By COPY.
+    Direct,
+    /// Through the staging table, past what is there already.
+    Staged,
+}
+
 /// Where in the transaction an error arose: only an error of the rows may be the fault of a row.
 enum Flight {
     Rows(Error),
     Other(Error),
+    /// What is stored for this row differs.
+    Differs(Row),
+}
+
+fn differs(batch: &Batch, row: &Row) -> Result<WriteError, Error> {
+    let (topic, partition, offset): (&str, i32, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(WriteError::differs(batch, topic, partition, offset))
 }
 
 /// Sends rows and the end of the stream, and waits for the count.

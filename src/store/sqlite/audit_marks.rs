@@ -76,7 +76,7 @@ fn past(connection: &mut SqliteConnection) -> Result<Vec<PastIncarnation>, Failu
 
 fn set_result(connection: &mut SqliteConnection, result: &str) -> Result<(), Failure> {
     diesel::sql_query(
-        "INSERT INTO audit_results (finished_at, result) VALUES (?, ?) \
+        "INSERT INTO audit_results (singleton, finished_at, result) VALUES (1, ?, ?) \
          ON CONFLICT (singleton) DO UPDATE SET finished_at = excluded.finished_at, result = excluded.result",
     )
     .bind::<Text, _>(time::now())

@@ -3,6 +3,7 @@
 //! diesel keeps SQLite's message and drops its result code, so the messages are matched: they are constants of SQLite
 //! (sqlite3_errstr), never translated. What is not in the table waits and turns readiness red.
 
+use crate::domain::batch::Batch;
 use crate::domain::failure::FailureClass;
 use crate::store::{StoreError, WriteError};
 use diesel::result::{DatabaseErrorKind, Error};
@@ -15,6 +16,8 @@ pub(super) enum Failure {
     Database { class: FailureClass, code: Option<&'static str>, message: String },
     /// Of the row with this index in the batch: nothing of the batch may be stored.
     Row { index: usize, code: &'static str, message: String },
+    /// The row that is stored at this place differs.
+    Differs { topic: String, partition: i32, offset: i64 },
 }
 
 impl Failure {
@@ -46,12 +49,18 @@ impl Failure {
                 code: Some(code.to_owned()),
                 message: format!("cannot {what} in {}: row {index}: {message}", path.display()),
             },
+            Self::Differs { topic, partition, offset } => StoreError {
+                class: FailureClass::RowDiffers,
+                code: None,
+                message: format!("cannot {what} in {}: {topic} [{partition}] offset {offset} differs", path.display()),
+            },
         }
     }
 
     /// The same for a batch, where a bad row is named.
-    pub(super) fn of_write(self, path: &Path) -> WriteError {
+    pub(super) fn of_write(self, batch: &Batch, path: &Path) -> WriteError {
         match self {
+            Self::Differs { topic, partition, offset } => WriteError::differs(batch, &topic, partition, offset),
             Self::Row { index, code, message } => WriteError::Row { index, code: code.to_owned(), message },
             other => WriteError::Store(other.context("store a batch", path)),
         }

@@ -11,6 +11,7 @@ mod error;
 mod holds;
 mod lease;
 mod migrations;
+mod offsets;
 mod range;
 mod replicas;
 mod schema;

@@ -32,7 +32,7 @@ impl StoreWriter for SqliteWriter {
                     connection.immediate_transaction(|connection| job.store(connection))
                 })
                 .await
-                .map_err(|failure| failure.of_write(self.0.path()))
+                .map_err(|failure| failure.of_write(batch, self.0.path()))
         }
         .boxed()
     }
@@ -154,13 +154,11 @@ impl Job {
                 continue;
             }
             if !dead.contains(&(meta.slot, meta.offset)) && IsStored(&bound).get_result::<i64>(connection)? == 0 {
-                return Err(Failure::new(
-                    FailureClass::RowDiffers,
-                    format!(
-                        "the row that is stored for {} [{}] offset {} differs from the record that was read again",
-                        row.topic, row.partition, row.offset
-                    ),
-                ));
+                return Err(Failure::Differs {
+                    topic: row.topic.into_owned(),
+                    partition: row.partition,
+                    offset: row.offset,
+                });
             }
             receipt.duplicates += 1;
             self.rollups[meta.rollup()].count -= 1;

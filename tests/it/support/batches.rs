@@ -73,7 +73,7 @@ pub async fn store(writer: &mut Box<dyn StoreWriter>, batch: &Batch) -> Receipt 
 /// The error of a batch that must not be stored for a reason other than a row.
 pub fn store_error(result: Result<Receipt, WriteError>) -> StoreError {
     match result {
-        Err(WriteError::Store(error)) => error,
+        Err(WriteError::Store(error) | WriteError::Differs { error, .. }) => error,
         other => panic!("expected an error of the store, got {other:?}"),
     }
 }

@@ -166,7 +166,7 @@ impl Drover {
     }
 
     /// The body of an answer and its status; `None` while nobody answers.
-    async fn get(&self, path: &str) -> Option<(u16, String)> {
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let url = self.url(path).await;
         let answer = reqwest::get(url).await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
@@ -223,6 +223,19 @@ impl Drover {
             if rest.starts_with(['{', ' ']) { rest.rsplit(' ').next()?.parse::<f64>().ok() } else { None }
         };
         text.lines().filter_map(of).reduce(|sum, value| sum + value)
+    }
+
+    /// The state of a child, as `/api/v1/children` shows it; `None` when there is no such child.
+    pub async fn child(&self, id: &str) -> Option<Value> {
+        let answer = until_some("the children", async || self.get("api/v1/children").await).await.1;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["children"].as_array().unwrap().iter().find(|child| child["id"] == id).cloned()
+    }
+
+    /// Waits until a child is in this state.
+    pub async fn until_child_is(&self, id: &str, state: &str) {
+        let what = format!("{id} of {} to be {state}", self.name);
+        until(&what, async || self.child(id).await.is_some_and(|child| child["state"] == state)).await;
     }
 
     /// How many partitions each of its consumers owns.

@@ -3,6 +3,7 @@
 pub mod batches;
 pub mod database;
 pub mod drover;
+pub mod embedded;
 pub mod events;
 pub mod proxy;
 pub mod raw_headers;

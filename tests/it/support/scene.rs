@@ -1,8 +1,8 @@
 //! The scene of a test: a topic, a group and a schema that nobody else uses, removed when the test went well.
 
 use super::database::Database;
-use super::drover::DroverCommand;
-use super::events::{Event, Sent};
+use super::drover::{Drover, DroverCommand, Ended};
+use super::events::{Event, Sent, events};
 use super::servers::{self, Servers};
 use drover::config::{GroupProtocol, KafkaConfig, StartFrom};
 use drover::domain::record::PackedHeaders;
@@ -21,6 +21,8 @@ use std::time::Duration;
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Records on their way at once.
 const IN_FLIGHT: usize = 5_000;
+/// Events of one batch of a load: some hundred milliseconds' worth on a busy machine.
+const LOAD_BATCH: usize = 500;
 
 /// See the module.
 pub struct Scene {
@@ -72,6 +74,48 @@ impl Scene {
     /// `drover run` with so many consumers.
     pub fn run(&self, consumers: usize) -> DroverCommand {
         self.drover(&["run", "--consumers", &consumers.to_string()])
+    }
+
+    /// `drover consumers` with these arguments, to a running one, run to its end.
+    pub async fn consumers(&self, running: &Drover, args: &[&str]) -> Ended {
+        let url = running.url("").await;
+        self.drover(&[&["consumers"], args, &["--url", &url]].concat()).set("USER", "tester").run("consumers").await
+    }
+
+    /// The same, which must go well; gives back what it said.
+    pub async fn order(&self, running: &Drover, args: &[&str]) -> String {
+        let ended = self.consumers(running, args).await;
+        assert_eq!(ended.code, Some(0), "{args:?}: {}{}", ended.stdout, ended.log);
+        ended.stdout
+    }
+
+    /// Action, target and outcome of every order in the audit log, oldest first.
+    pub async fn logged_orders(&self) -> Vec<(String, String, String)> {
+        let rows = self.database.query("SELECT action, target, outcome, actor FROM audit_log ORDER BY id", &[]).await;
+        let order = |row: &tokio_postgres::Row| {
+            let actor: String = row.get(3);
+            assert!(actor.starts_with("tester@") && actor.ends_with(" (local)"), "{actor}");
+            (row.get(0), row.get(1), row.get(2))
+        };
+        rows.iter().map(order).collect()
+    }
+
+    /// Sends events, one batch after the other, until `done` is; gives back all that were sent.
+    pub async fn load_while<T>(&self, done: impl Future<Output = T>) -> (Vec<Sent>, T) {
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let load = async {
+            let mut sent: Vec<Sent> = Vec::new();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                sent.extend(self.send(events(sent.len()..sent.len() + LOAD_BATCH)).await);
+            }
+            sent
+        };
+        let done = async {
+            let result = done.await;
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            result
+        };
+        futures::join!(load, done)
     }
 
     pub async fn create_topic(&self, partitions: i32) {

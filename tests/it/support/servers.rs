@@ -76,7 +76,7 @@ impl Drop for PrivatePostgres {
 }
 
 /// A port on which nothing listens, below the range that outgoing connections use.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 2_000).unwrap_or(0);
     loop {
