@@ -38,6 +38,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Threads of the runtime beyond one for each core. A processor that blocks takes one away for good; the others go on until
+/// the watchdog has ended its consumer, and afterwards. One that waits for work costs nothing.
+const SPARE_WORKERS: usize = 4;
+
 /// Time between two signs of life for `/health/live`.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -206,6 +210,7 @@ pub fn on_system<T>(work: impl Future<Output = T>) -> T {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
+            .worker_threads(std::thread::available_parallelism().map_or(1, usize::from) + SPARE_WORKERS)
             .thread_name("drover")
             .build()
             .expect("a process that cannot start threads cannot do anything")

@@ -63,6 +63,8 @@ pub struct Board {
     rebalances: RwLock<RebalanceLog>,
     group: RwLock<Option<Arc<GroupView>>>,
     store: AtomicU8,
+    /// What is said of a cluster that does not answer.
+    cluster_silent: RwLock<Option<String>>,
     draining: AtomicBool,
     started: Instant,
     started_at_ms: i64,
@@ -84,6 +86,7 @@ impl Board {
             rebalances: RwLock::default(),
             group: RwLock::default(),
             store: AtomicU8::new(STORE_UNKNOWN),
+            cluster_silent: RwLock::default(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             started_at_ms,
@@ -228,6 +231,14 @@ impl Board {
         self.store.store(if ok { STORE_ANSWERS } else { STORE_SILENT }, Ordering::Relaxed);
     }
 
+    /// Tells what is to be said of a cluster that does not answer, or that it answers. Gives back whether that is news.
+    pub fn set_cluster_silent(&self, silent: Option<String>) -> bool {
+        let mut now = write(&self.cluster_silent);
+        let news = now.is_some() != silent.is_some();
+        *now = silent;
+        news
+    }
+
     /// Marks the process as draining; there is no way back.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -287,6 +298,7 @@ impl Board {
             _ if breaker.open => {}
             _ => reasons.push("the store does not answer".to_owned()),
         }
+        reasons.extend(read(&self.cluster_silent).clone());
         for consumer in read(&self.consumers).values() {
             for partition in &consumer.partitions {
                 if let Some(hold) = partition.held.as_ref().filter(|hold| hold.kind == HoldKind::Quarantined) {

@@ -255,6 +255,10 @@ metrics! {
     partitions_stopped: IntGaugeVec = "drover_partitions_stopped" ["topic", "partition", "code"];
     /// 1 for each owned partition that is not read by order; kind is paused or quarantined.
     partition_held: IntGaugeVec = "drover_partition_held" ["topic", "partition", "kind"];
+    /// What the watchdog did about partitions that stood still; action is seek or rebuild.
+    watchdog_actions: IntCounterVec = "drover_watchdog_actions_total" ["consumer_id", "action"];
+    /// Times that the Kafka cluster did not answer for as long as `watchdog.timeout`.
+    cluster_silences: IntCounter = "drover_cluster_silences_total" [];
     /// Partitions that the storm guard quarantined; rule is consecutive or ratio.
     storm_quarantines: IntCounterVec = "drover_storm_quarantines_total" ["consumer_id", "topic", "rule"];
     /// Times that a consumer paused a partition because what follows could not keep up.
@@ -305,6 +309,9 @@ impl Metrics {
         }
         for outcome in ["drained", "given_up"] {
             self.rebalance_offsets.with_label_values(&[consumer_id, outcome]);
+        }
+        for action in ["seek", "rebuild"] {
+            self.watchdog_actions.with_label_values(&[consumer_id, action]);
         }
         for stage in ["process", "store"] {
             self.message_retries.with_label_values(&[consumer_id, stage]);

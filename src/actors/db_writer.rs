@@ -52,7 +52,7 @@ impl Task for DbWriterTask {
                 // First, or a writer that is taken away under load would find one more batch each time. Those that wait are
                 // for the other writers, or for its successor.
                 _ = control.drain_requested() => return Ok(()),
-                job = self.pool.next() => job,
+                job = control.while_idle(self.pool.next()) => job,
             };
             let WriteBatch { mut batch, mut guard, reply, _slot } = job;
             let mut culprit = Culprit::default();
@@ -169,7 +169,7 @@ impl DbWriterTask {
                 delay_ms = delay.as_millis() as u64, error = %error.message, "a batch waits for the store"
             );
             control.progress();
-            tokio::time::sleep(delay.mul_f64(1.0 - self.jitter * rand::random::<f64>())).await;
+            control.while_idle(tokio::time::sleep(delay.mul_f64(1.0 - self.jitter * rand::random::<f64>()))).await;
             control.progress();
             match writer.recover(batch).await {
                 Ok(resolution) => return Ok(resolution),
@@ -227,4 +227,38 @@ impl Drop for Waiting<'_> {
 /// Whether an error is waited out: the batch is kept and tried again once its outcome is known.
 fn waits(class: FailureClass) -> bool {
     matches!(class, FailureClass::RetryBatch | FailureClass::Breaker | FailureClass::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a missing value is the failure of the test")]
+    use super::*;
+    use crate::board::{Board, Identity};
+    use crate::domain::storm::StormLimits;
+    use crate::store::sqlite::SqliteStore;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn a_writer_that_is_told_to_go_leaves_the_batches_that_wait_to_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("store.db").display());
+        let (pool, metrics) = (WriterPool::new(2), Metrics::new().unwrap());
+        let board = Arc::new(Board::new(Identity::default(), 0));
+        let writer = DbWriterTask {
+            store: Arc::new(SqliteStore::open(&url).unwrap()),
+            pool: pool.clone(),
+            breaker: Arc::new(Breaker::new(board, metrics.clone())),
+            metrics,
+            probe: (Duration::from_millis(1), Duration::from_millis(1)),
+            jitter: 0.0,
+        };
+        let limits = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
+        let guard = BatchGuard::new(limits, Vec::new());
+        let mut answer = pool.send(Batch::new("consumer-1"), guard, pool.slot().await);
+        let (control, drain) = Control::detached("writer-1");
+        drain.send_replace(Some(Instant::now() + Duration::from_secs(30)));
+        writer.run(control).await.unwrap();
+        assert_eq!(pool.depth(), (1, 2), "it waits for the next writer");
+        assert_eq!(answer.try_recv().err(), Some(oneshot::error::TryRecvError::Empty));
+    }
 }

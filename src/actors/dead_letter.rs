@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::store::{Outbox, PublishOutcome, Store, StoreError, StoredDeadLetter};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -32,7 +33,7 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How often the table is looked at without a call: another process may have stored dead letters.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// First and longest delay after a failure.
-const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// What the dead-letter actor is made of.
 pub struct DeadLetterTask {
@@ -50,6 +51,8 @@ pub struct DeadLetterTask {
     pub stored: Arc<Notify>,
     /// Metrics.
     pub metrics: Metrics,
+    /// Longest wait for one answer of the store or the brokers.
+    pub patience: Duration,
 }
 
 impl Task for DeadLetterTask {
@@ -61,7 +64,7 @@ impl Task for DeadLetterTask {
         let mut delay = RETRY.0;
         loop {
             control.progress();
-            let wait = match self.publish_some(&mut outbox, &mut partitions, &mut limit).await {
+            let wait = match self.publish_some(&control, &mut outbox, &mut partitions, &mut limit).await {
                 Ok(Published::Some) => {
                     delay = RETRY.0;
                     continue;
@@ -101,22 +104,25 @@ enum Waits {
     Store(#[from] StoreError),
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    #[error("{0} did not answer within {1:?}")]
+    Silent(&'static str, Duration),
 }
 
 impl DeadLetterTask {
     async fn publish_some(
         &self,
+        control: &Control,
         outbox: &mut Option<Box<dyn Outbox>>,
         partitions: &mut BTreeMap<String, i32>,
         limit: &mut u32,
     ) -> Result<Published, Waits> {
         if outbox.is_none() {
-            *outbox = self.store.outbox().await?;
+            *outbox = self.answer(control, "the store", self.store.outbox()).await??;
         }
         let Some(outbox) = outbox.as_mut() else {
             return Ok(Published::Nothing);
         };
-        let letters = outbox.pending(*limit).await?;
+        let letters = self.answer(control, "the store", outbox.pending(*limit)).await??;
         if letters.is_empty() {
             return Ok(Published::Nothing);
         }
@@ -125,13 +131,25 @@ impl DeadLetterTask {
             let topic = self.topic_of(&letter.record.topic);
             if let Entry::Vacant(unknown) = partitions.entry(topic) {
                 // A topic that is missing stops its own dead letters only; sending says so for each.
-                if let Ok(count) = self.partitions_of(unknown.key()).await {
+                if let Ok(Ok(count)) = self.answer(control, "the cluster", self.partitions_of(unknown.key())).await {
                     unknown.insert(count);
                 }
             }
         }
         let partitions = &*partitions;
-        let sent = futures::future::join_all(letters.iter().map(|letter| self.send(letter, partitions))).await;
+        // Those that were answered when time is up count; the others are sent again, which the topic has to bear anyway.
+        let sent = futures::future::join_all(letters.iter().map(|letter| async {
+            match tokio::time::timeout(self.patience, self.send(letter, partitions)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(KafkaError::new(
+                    KafkaErrorKind::Unavailable,
+                    "publishing dead letters",
+                    format!("no answer within {:?}", self.patience),
+                )),
+            }
+        }));
+        control.progress();
+        let sent = sent.await;
         let mut answers = Vec::with_capacity(sent.len());
         let mut failure = None;
         for (letter, answer) in letters.iter().zip(sent) {
@@ -157,12 +175,23 @@ impl DeadLetterTask {
             self.metrics.dead_letters_published.with_label_values(&[topic.as_str(), outcome]).inc();
         }
         if !answers.is_empty() {
-            outbox.mark(&answers).await?;
+            self.answer(control, "the store", outbox.mark(&answers)).await??;
         }
         match failure {
             Some(error) => Err(error.into()),
             None => Ok(Published::Some),
         }
+    }
+
+    /// What somebody answers, with a heartbeat before it, so that each silence is shorter than the watchdog's patience.
+    async fn answer<T>(
+        &self,
+        control: &Control,
+        who: &'static str,
+        asked: impl Future<Output = T>,
+    ) -> Result<T, Waits> {
+        control.progress();
+        tokio::time::timeout(self.patience, asked).await.map_err(|_| Waits::Silent(who, self.patience))
     }
 
     fn topic_of(&self, source: &str) -> String {

@@ -40,7 +40,7 @@ pub enum LeaseError {
         /// The consumer.
         consumer_id: String,
         /// Who has it.
-        holder: LeaseHolder,
+        holder: Box<LeaseHolder>,
     },
     /// The store refuses to lend names.
     #[error(transparent)]
@@ -155,7 +155,7 @@ impl Place {
     /// # Errors
     /// Another process keeps it, or the store refuses.
     pub async fn take(&self) -> Result<(), LeaseError> {
-        let mut deadline = None;
+        let (mut deadline, mut unanswered) = (None, false);
         loop {
             let pause = match self.leases.take(&self.name).await {
                 Ok(None) => {
@@ -177,7 +177,7 @@ impl Place {
                             replica_id: self.replica_id.clone(),
                             group: self.leases.group.clone(),
                             consumer_id: self.consumer_id.clone(),
-                            holder,
+                            holder: Box::new(holder),
                         });
                     }
                     TRY_AGAIN
@@ -186,7 +186,9 @@ impl Place {
                     return Err(LeaseError::Store(error));
                 }
                 Err(error) => {
-                    tracing::debug!(consumer_id = %self.consumer_id, error = %error, "the place cannot be taken yet");
+                    if !std::mem::replace(&mut unanswered, true) {
+                        tracing::warn!(consumer_id = %self.consumer_id, error = %error, "the place cannot be taken yet");
+                    }
                     ASK_AGAIN
                 }
             };

@@ -26,6 +26,9 @@ use crate::domain::status::{ChildState, ExitReason};
 /// from outside; its successor must not wait for ever, and the store's compare-and-swap fences what it may still do.
 const TASK_END_GRACE: Duration = Duration::from_secs(5);
 
+/// Time between two heartbeats of a child that waits for work.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// The work of a child, built by a factory for every generation and run as one tokio task.
 ///
 /// Orders beside draining (pause, a queue of batches) reach a task through channels that the factory captures, so that
@@ -94,6 +97,22 @@ impl Control {
     /// The heartbeat: call it in every turn of the work's loop, also while paused.
     pub fn progress(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for what may take any time, such as work or a delay, with a heartbeat. Not for what must answer in time: a
+    /// silence there is what the watchdog looks for.
+    ///
+    /// # Cancel safety
+    /// As that of `waited_for`.
+    pub async fn while_idle<T>(&self, waited_for: impl Future<Output = T>) -> T {
+        let mut waited_for = std::pin::pin!(waited_for);
+        loop {
+            self.progress();
+            match tokio::time::timeout(HEARTBEAT, &mut waited_for).await {
+                Ok(done) => return done,
+                Err(_) => continue,
+            }
+        }
     }
 
     /// A control without a supervisor, for tests of a task by itself; the sender orders the drain.

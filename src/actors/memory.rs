@@ -40,6 +40,12 @@ impl MemoryBudget {
         self.limit / 4
     }
 
+    /// Whether the largest possible record has a place now.
+    #[must_use]
+    pub fn has_room_for_one(&self) -> bool {
+        self.reserved() + self.most_for_one() <= self.limit
+    }
+
     /// Gives reserved bytes back.
     pub fn release(&self, bytes: usize) {
         self.reserved.fetch_sub(bytes, Ordering::AcqRel);
@@ -71,6 +77,12 @@ impl Reservation {
     pub fn anyway(budget: &Arc<MemoryBudget>, bytes: usize) -> Self {
         budget.reserve_anyway(bytes);
         Self { budget: Arc::clone(budget), bytes }
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 

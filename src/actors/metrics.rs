@@ -18,8 +18,9 @@ use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The actor that samples.
 pub type MetricsActor = TaskActor<MetricsTask>;
@@ -65,6 +66,8 @@ pub struct MetricsTask {
     pub board: Arc<Board>,
     /// Metrics.
     pub metrics: Metrics,
+    /// How long the cluster may be silent.
+    pub patience: Duration,
     /// Publish dead letters at all: otherwise none waits.
     pub publishes: bool,
 }
@@ -72,18 +75,35 @@ pub struct MetricsTask {
 impl Task for MetricsTask {
     async fn run(self, control: Control) -> Result<(), ExitError> {
         control.set_state(ChildState::Running);
-        let mut tick = tokio::time::interval(INTERVAL);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                biased;
-                _ = control.drain_requested() => return Ok(()),
-                _ = tick.tick() => {}
-            }
-            control.progress();
-            self.sample_queues();
-            tokio::join!(self.sample_ends(), self.sample_store(), self.refresh_holds());
+        // Each on its own: a cluster that is silent must not hold up what the store says, and the other way round. All of
+        // them wait for bounded times, so the heartbeat is that of the quickest.
+        let sample = async {
+            tokio::join!(
+                every(|| {
+                    control.progress();
+                    self.sample_queues();
+                    std::future::ready(())
+                }),
+                self.watch_cluster(),
+                every(|| self.sample_store()),
+                every(|| self.refresh_holds()),
+            )
+        };
+        tokio::select! {
+            biased;
+            _ = control.drain_requested() => Ok(()),
+            _ = sample => Ok(()),
         }
+    }
+}
+
+/// Does something again and again.
+async fn every<Fut: Future<Output = ()>>(mut work: impl FnMut() -> Fut) {
+    let mut tick = tokio::time::interval(INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        work().await;
     }
 }
 
@@ -105,7 +125,37 @@ impl MetricsTask {
         self.metrics.forget_others(&consumers, &all);
     }
 
-    async fn sample_ends(&self) {
+    /// Samples the ends; a cluster that answers nothing for too long is told of, and turns readiness red.
+    async fn watch_cluster(&self) {
+        let mut answered = Instant::now();
+        let mut tick = tokio::time::interval(INTERVAL);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            // The question has a deadline of its own; a thread that never comes back must not be waited for either.
+            let sampled = tokio::time::timeout(self.patience, self.sample_ends()).await;
+            let why = match sampled {
+                Ok(Ok(())) => {
+                    answered = Instant::now();
+                    self.board.set_cluster_silent(None);
+                    continue;
+                }
+                Ok(Err(why)) => why,
+                Err(_) => "the question never came back".to_owned(),
+            };
+            // An unknown lag is no lag of zero: the last figures go, and with them the series of the page.
+            self.ends.replace(BTreeMap::new());
+            if answered.elapsed() >= self.patience {
+                let silent = format!("the Kafka cluster has not answered for {:?}: {why}", self.patience);
+                if self.board.set_cluster_silent(Some(silent.clone())) {
+                    tracing::warn!("{silent}");
+                    self.metrics.cluster_silences.inc();
+                }
+            }
+        }
+    }
+
+    async fn sample_ends(&self) -> Result<(), String> {
         let partitions: Vec<TopicPartition> = self
             .board
             .consumers()
@@ -114,17 +164,19 @@ impl MetricsTask {
             .map(|partition| TopicPartition { topic: partition.topic, partition: partition.partition })
             .collect();
         if partitions.is_empty() {
-            return;
+            return Ok(());
         }
         let lookup = Arc::clone(&self.lookup);
         match tokio::task::spawn_blocking(move || lookup.ends(&partitions)).await {
-            Ok(Ok(ends)) => self.ends.replace(ends),
-            // An unknown lag is no lag of zero: the last figures go, and with them the series of the page.
+            Ok(Ok(ends)) => {
+                self.ends.replace(ends);
+                Ok(())
+            }
             Ok(Err(error)) => {
                 tracing::debug!(error = %error, "ends of partitions could not be sampled");
-                self.ends.replace(BTreeMap::new());
+                Err(error.to_string())
             }
-            Err(error) => tracing::debug!(error = %error, "sampling was not finished"),
+            Err(error) => Err(format!("sampling was not finished: {error}")),
         }
     }
 

@@ -202,6 +202,7 @@ impl Fleet {
             (Arc::clone(&self.breaker), Arc::clone(&self.ends), Arc::clone(&self.board), self.metrics.clone());
         let holds = Arc::clone(&self.holds);
         let publishes = self.config.dead_letters.publish;
+        let patience = self.config.watchdog.timeout;
         let task = move || MetricsTask {
             store: Arc::clone(&store),
             lookup: Arc::clone(&lookup),
@@ -212,9 +213,10 @@ impl Fleet {
             ends: Arc::clone(&ends),
             board: Arc::clone(&board),
             metrics: metrics.clone(),
+            patience,
             publishes,
         };
-        ChildSpec::new("metrics", ChildKind::Metrics, policy(&self.config.supervision.metrics), task)
+        self.watched(ChildSpec::new("metrics", ChildKind::Metrics, policy(&self.config.supervision.metrics), task))
     }
 
     /// None when dead letters stay in the table.
@@ -224,6 +226,7 @@ impl Fleet {
             (Arc::clone(&self.store), Arc::clone(&self.lookup), Arc::clone(&self.dead_letters));
         let topic = self.config.dead_letters.topic.clone();
         let (group, metrics) = (self.config.kafka.group.clone(), self.metrics.clone());
+        let patience = self.config.watchdog.timeout / 2;
         let task = move || DeadLetterTask {
             store: Arc::clone(&store),
             producer: Arc::clone(&producer),
@@ -232,9 +235,10 @@ impl Fleet {
             group: group.clone(),
             stored: Arc::clone(&stored),
             metrics: metrics.clone(),
+            patience,
         };
         let policy = policy(&self.config.supervision.dead_letter);
-        Some(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task))
+        Some(self.watched(ChildSpec::new("dead-letter", ChildKind::DeadLetter, policy, task)))
     }
 
     /// None when the audit is only made by command. It restarts like the metrics actor: both only look.
@@ -267,13 +271,13 @@ impl Fleet {
             probe,
             jitter: PROBE_JITTER,
         };
-        ChildSpec::new(id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task)
+        self.watched(ChildSpec::new(id, ChildKind::DbWriter, policy(&self.config.supervision.db_writer), task))
     }
 
     /// The consumer with this id.
     pub fn consumer(&self, id: &str) -> ChildSpec {
-        let kafka = Arc::clone(&self.kafka);
-        let group = move |fetch_bytes| KafkaGroup { kafka: Arc::clone(&kafka), fetch_bytes };
+        let group = KafkaGroup { kafka: Arc::clone(&self.kafka), fetch_bytes: 0, former: Default::default() };
+        let group = move |fetch_bytes| KafkaGroup { fetch_bytes, ..group.clone() };
         match self.client_faults.clone() {
             Some(faults) => {
                 self.consumer_of(id, move |bytes| FaultyGroup { inner: group(bytes), faults: Arc::clone(&faults) })
@@ -297,6 +301,7 @@ impl Fleet {
             min_batch_age: config.consumers.min_batch_age,
             record_bytes: config.limits.record_bytes,
             storm: storm_limits(&config.storm),
+            watchdog_timeout: config.watchdog.timeout,
             mappings: Arc::clone(&self.mappings),
             starts: self.starts.clone(),
             pool: self.pool.clone(),
@@ -318,11 +323,17 @@ impl Fleet {
             let share = half / sharing.load(Ordering::Acquire).max(1);
             ConsumerTask { group: group(share.max(least)), ..task.clone() }
         };
-        ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), built)
+        self.watched(ChildSpec::new(id, ChildKind::Consumer, policy(&config.supervision.consumer), built))
+    }
+
+    /// Ends a child that gives no heartbeat.
+    fn watched(&self, child: ChildSpec) -> ChildSpec {
+        child.stall_after(self.config.watchdog.timeout)
     }
 }
 
-fn storm_limits(config: &StormConfig) -> StormLimits {
+/// The limits of the storm guard.
+pub(super) fn storm_limits(config: &StormConfig) -> StormLimits {
     let StormConfig { consecutive, ratio, window, release_after } = *config;
     StormLimits { consecutive, ratio, window, release_after }
 }

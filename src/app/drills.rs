@@ -1,5 +1,6 @@
 //! What drills are given, where they are allowed. Fails nowhere; without the setting there are none.
 
+use super::children::storm_limits;
 use super::mappings;
 use super::prepare::Prepared;
 use crate::actors::drills::{Drills, Ground, Outage};
@@ -35,7 +36,9 @@ pub fn drills(
         mappings: Arc::new(mappings(config)),
         record_bytes: config.limits.record_bytes,
         publishes: config.dead_letters.publish,
-        stall_limit: None,
+        holds: Arc::clone(&prepared.holds),
+        storm: storm_limits(&config.storm),
+        stall_limit: config.watchdog.timeout,
         stamp: format!("{}-{:x}", board.identity().replica_id, board.started_at_ms()),
     };
     Some(Arc::new(Port(Drills::new(ground))))

@@ -1,7 +1,8 @@
-//! Carries out the orders of operators, one after the other where they concern the same thing, and writes each to the log.
+//! Carries out the orders of operators and writes each to the audit log.
 //!
 //! An order runs as a task of its own: whoever asked for it may go away, it is carried out and logged all the same. Nothing
-//! queues here. A log entry that the store does not take is counted and goes, whole, into the process's own log.
+//! queues here: of more than [`ORDERS_AT_ONCE`] the last is refused, and only that one is not in the table. A log entry that
+//! the store does not take is counted and goes, whole, into the process's own log.
 
 use super::children::Fleet;
 use crate::actors::holds::Holds;
@@ -19,11 +20,15 @@ use futures::future::BoxFuture;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 /// How long the store may take to write an entry of the audit log down, or to show the log.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Orders that are carried out at once, also of senders that went away: many operators' worth, and few enough that nobody
+/// fills the memory with them. Each ends by itself, after `shutdown.grace` and some seconds at the latest.
+const ORDERS_AT_ONCE: usize = 32;
 
 /// See the module. Clones share everything.
 #[derive(Clone)]
@@ -36,6 +41,8 @@ pub struct AppOperator {
     metrics: Metrics,
     /// How long a child may take to finish what it has in flight.
     pub(super) grace: Duration,
+    /// As many as may be carried out at once.
+    places: Arc<Semaphore>,
     /// Held while the number of children changes.
     pub(super) scaling: Arc<Mutex<()>>,
     /// Where orders run: the caller's own runtime may end with its connection.
@@ -48,7 +55,8 @@ impl AppOperator {
         let (store, holds) = (Arc::clone(&fleet.store), Arc::clone(&fleet.holds));
         let (board, metrics) = (Arc::clone(&fleet.board), fleet.metrics.clone());
         let (scaling, runtime) = (Arc::default(), tokio::runtime::Handle::current());
-        Self { supervisor, fleet, store, holds, board, metrics, grace, scaling, runtime }
+        let places = Arc::new(Semaphore::new(ORDERS_AT_ONCE));
+        Self { supervisor, fleet, store, holds, board, metrics, grace, places, scaling, runtime }
     }
 
     async fn carry_out(&self, actor: &str, command: &Command) -> Result<Done, CommandError> {
@@ -102,8 +110,15 @@ impl AppOperator {
 
 impl Operator for AppOperator {
     fn execute(&self, actor: String, command: Command) -> BoxFuture<'static, Result<Done, CommandError>> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.metrics.commands.with_label_values(&[command.action(), "refused"]).inc();
+            tracing::warn!(%actor, action = command.action(), target = %command.target(), "an order was refused: {ORDERS_AT_ONCE} are being carried out");
+            let detail = format!("{ORDERS_AT_ONCE} orders are being carried out; try again when one is done");
+            return async { Err(CommandError::NotNow(detail)) }.boxed();
+        };
         let operator = self.clone();
         let task = self.runtime.spawn(async move {
+            let _place = place;
             let result = operator.carry_out(&actor, &command).await;
             operator.log(actor, &command, &result).await;
             result

@@ -5,6 +5,7 @@
 mod all;
 mod list;
 
+use super::actor::actor;
 use crate::cli::{ConsumersCommand, ServerFlags, TargetFlags};
 use crate::client::{Client, ClientError};
 use serde_json::{Map, Value, json};
@@ -57,13 +58,6 @@ pub fn connect(server: &ServerFlags) -> Result<Client, ClientError> {
         None => std::env::var("DROVER_HTTP_TOKEN").ok(),
     };
     Client::new(&server.url, token.as_deref().filter(|token| !token.is_empty()), &actor())
-}
-
-/// `user@host` of whoever runs this, as far as the environment tells.
-fn actor() -> String {
-    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    let host = hostname::get().ok().and_then(|host| host.into_string().ok());
-    format!("{}@{}", user.as_deref().unwrap_or("unknown"), host.as_deref().unwrap_or("localhost"))
 }
 
 async fn hold(target: &TargetFlags, order: &str, mut body: Value, server: &ServerFlags) -> Result<Value, ClientError> {

@@ -27,6 +27,8 @@ use tokio::time::Instant;
 const PACE: Duration = Duration::from_millis(20);
 /// The embedded broker's work grows with the number of batches, so few large ones are sent.
 const LINGER_MS: &str = "100";
+/// Silence after which a child is found, in the time that somebody looks on.
+const WATCHDOG_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the end waits for events that are on their way.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -77,6 +79,7 @@ pub fn prepare(args: &DemoArgs, mut overrides: Vec<Override>) -> anyhow::Result<
     }
     // It is there to be broken, and to be seen to recover.
     config.drills.enabled = true;
+    config.watchdog.timeout = WATCHDOG_TIMEOUT;
     // Its rebalances take a second there; the classic protocol's wait for whole sessions.
     config.kafka.protocol = GroupProtocol::Consumer;
     config.kafka.producer.entry("linger.ms".to_owned()).or_insert_with(|| LINGER_MS.to_owned());

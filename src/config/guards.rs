@@ -3,6 +3,9 @@
 use super::reader::Reader;
 use std::time::Duration;
 
+/// Shortest time after which a child counts as stalled: closing a client may take half of it.
+const SHORTEST: Duration = Duration::from_secs(10);
+
 /// When a partition whose records fail is quarantined instead of dead-lettered.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StormConfig {
@@ -34,5 +37,5 @@ pub(super) fn storm(r: &mut Reader<'_>) -> StormConfig {
 }
 
 pub(super) fn watchdog(r: &mut Reader<'_>) -> WatchdogConfig {
-    WatchdogConfig { timeout: r.duration("watchdog.timeout", Duration::from_secs(2)..=Duration::from_secs(3600)) }
+    WatchdogConfig { timeout: r.duration("watchdog.timeout", SHORTEST..=Duration::from_secs(3600)) }
 }

@@ -16,6 +16,9 @@ pub const OTHER_EVENT_TYPE: &str = "other";
 /// Longest event type in the rollups, in bytes; a longer one is cut there, because the name is part of an index key.
 pub const MAX_ROLLUP_TYPE_BYTES: usize = 200;
 
+/// Copies of a dead letter while it is stored: its own, the encoded statement, and what the connection has not sent yet.
+const DEAD_LETTER_COPIES: usize = 3;
+
 /// The movement of one partition's position by a batch. A slot of the batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advance {
@@ -307,7 +310,7 @@ impl Batch {
     /// Bytes of rows, headers and dead letters: what the batch counts for in `limits.memory`.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.rows.len() + self.arena.len() + self.dead_letter_bytes + self.original_bytes
+        self.rows.len() + self.arena.len() + DEAD_LETTER_COPIES * self.dead_letter_bytes + self.original_bytes
     }
 
     /// Empties the batch and keeps its buffers, unless a large record made them larger than `keep_bytes`.

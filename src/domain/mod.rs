@@ -18,3 +18,4 @@ pub mod record;
 pub mod restart;
 pub mod status;
 pub mod storm;
+pub mod watchdog;

@@ -126,7 +126,13 @@ impl StormGuard {
     /// A record is a row, or will be one.
     pub fn good(&mut self) {
         self.run = 0;
-        self.pardon = self.pardon.saturating_sub(1);
+        if self.pardon > 0 {
+            self.pardon -= 1;
+            if self.pardon == 0 {
+                // What was let pass does not count against what follows it.
+                self.start_fresh();
+            }
+        }
         if self.dead > 0 || self.limits.ratio > 0.0 {
             self.push(false);
         }

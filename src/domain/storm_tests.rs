@@ -1,3 +1,5 @@
+//! The storm guard against floods, single bad records and orders.
+
 use super::*;
 use crate::domain::record::OwnedRecord;
 use proptest::prelude::*;
@@ -61,6 +63,15 @@ fn what_an_operator_releases_passes_until_the_flood_is_over() {
     guard.good_many(5);
     assert!(!guard.is_pardoned());
     assert!((0..5).any(|offset| syntax(&mut guard, 3_000 + offset).is_some()));
+}
+
+#[test]
+fn what_was_let_pass_does_not_count_against_what_follows_it() {
+    let mut guard = StormGuard::new(LIMITS);
+    guard.pardon();
+    assert!((0..1_000).all(|offset| syntax(&mut guard, offset).is_none()));
+    guard.good_many(5);
+    assert_eq!(syntax(&mut guard, 2_000), None, "the flood is over, and one record is no storm");
 }
 
 proptest! {

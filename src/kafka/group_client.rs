@@ -6,7 +6,7 @@
 
 use super::client::ClientIds;
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
-use super::group_consumer::{CommitCounts, GroupConsumer, KafkaRecord, Records};
+use super::group_consumer::{CommitCounts, Former, GroupConsumer, KafkaRecord, Records};
 use super::lookup::{Committed, Lookup, TopicDescription};
 use super::rebalance::{RebalanceEvent, TopicPartition};
 use crate::config::KafkaConfig;
@@ -149,13 +149,15 @@ pub struct KafkaGroup {
     pub kafka: Arc<KafkaConfig>,
     /// Most bytes of one fetch.
     pub fetch_bytes: usize,
+    /// The client of the last generation.
+    pub former: Former,
 }
 
 impl Group for KafkaGroup {
     type Client = GroupConsumer;
 
     fn join(&self, ids: &ClientIds<'_>) -> KafkaResult<GroupConsumer> {
-        GroupConsumer::join(&self.kafka, ids, self.fetch_bytes)
+        GroupConsumer::join(&self.kafka, ids, self.fetch_bytes, &self.former)
     }
 }
 

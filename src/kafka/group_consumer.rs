@@ -17,15 +17,22 @@ use rdkafka::consumer::{Consumer as _, RebalanceProtocol, StreamConsumer};
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::message::{BorrowedMessage, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a seek may take to reach the partition's fetcher; it is local, a broker is not asked.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a client that was left behind is polled so that it can leave.
+const EVICT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Pause between two looks at whether the group has let a member go.
 const LEAVE_PAUSE: Duration = Duration::from_millis(20);
+
+/// The client of a consumer's last generation, for the case that its task never ends.
+#[derive(Clone, Default)]
+pub struct Former(Arc<Mutex<Weak<StreamConsumer<GroupContext>>>>);
 
 /// See the module.
 pub struct GroupConsumer {
@@ -45,11 +52,11 @@ pub struct CommitCounts {
 }
 
 impl GroupConsumer {
-    /// Makes the client and subscribes; the group is joined by reading.
+    /// Makes the client and subscribes; the group is joined by reading. A client of `former` that is still there leaves.
     ///
     /// # Errors
     /// A property that librdkafka does not take.
-    pub fn join(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_bytes: usize) -> KafkaResult<Self> {
+    pub fn join(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_bytes: usize, former: &Former) -> KafkaResult<Self> {
         let doing = || format!("making consumer \"{}\"", ids.consumer_id);
         let native_error = |error: NativeError| KafkaError::native(doing(), &error);
         let config = consumer_client_config(kafka, ids, fetch_bytes);
@@ -57,8 +64,20 @@ impl GroupConsumer {
             config.create_with_context(GroupContext::new(ids.consumer_id)).map_err(native_error)?;
         let inner = Arc::new(inner);
         look_after(&inner, |consumer| consumer.client(), inner.context().all_down(), &kafka.brokers);
-        let consumer =
-            Self { inner: Some(inner), is_static: ids.group_instance_id.is_some(), name: ids.consumer_id.to_owned() };
+        let consumer = Self {
+            inner: Some(inner),
+            is_static: ids.group_instance_id.is_some(),
+            name: ids.consumer_id.to_owned(),
+        };
+        let mine = Arc::downgrade(consumer.inner.as_ref().expect("it was just made"));
+        let left = std::mem::replace(&mut *former.0.lock().unwrap_or_else(PoisonError::into_inner), mine);
+        if let Some(client) = left.upgrade() {
+            tracing::warn!(
+                consumer_id = ids.consumer_id,
+                "the client of the last generation is still there; it leaves the group"
+            );
+            Self::evict(client);
+        }
         let topics: Vec<&str> = kafka.topics.iter().map(String::as_str).collect();
         consumer.client().subscribe(&topics).map_err(native_error)?;
         Ok(consumer)
@@ -194,6 +213,23 @@ impl GroupConsumer {
     #[must_use]
     pub fn generation(&self) -> Option<i32> {
         native::generation(self.client().client())
+    }
+
+    /// Makes the client of an earlier generation leave, whose task never let go of it: what it holds would otherwise stay with
+    /// it until the group gives it up. Returns at once.
+    fn evict(client: Arc<StreamConsumer<GroupContext>>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.clone().spawn_blocking(move || {
+            client.context().close(&*client);
+            client.unsubscribe();
+            let deadline = Instant::now() + EVICT_TIMEOUT;
+            while native::is_member(client.client()) && Instant::now() < deadline {
+                // Polling serves the callback; who should have taken the records is gone.
+                let _ = runtime.block_on(async { tokio::time::timeout(LEAVE_PAUSE, client.recv()).await.map(drop) });
+            }
+        });
     }
 
     /// Leaves and closes, at most `timeout` long. A static member keeps its place unless `leave` is set. Gives back whether

@@ -5,7 +5,7 @@
 
 use super::client::ClientIds;
 use super::error::KafkaResult;
-use super::group_consumer::GroupConsumer;
+use super::group_consumer::{Former, GroupConsumer};
 use super::rebalance::RebalanceEvent;
 use crate::config::KafkaConfig;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A property that librdkafka does not take.
 pub async fn visit(kafka: &KafkaConfig, stay: Duration) -> KafkaResult<usize> {
     let ids = ClientIds { consumer_id: NAME, group_instance_id: None };
-    let visitor = GroupConsumer::join(kafka, &ids, FETCH_BYTES)?;
+    let visitor = GroupConsumer::join(kafka, &ids, FETCH_BYTES, &Former::default())?;
     let mut given = 0;
     {
         let mut records = visitor.records();

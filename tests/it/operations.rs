@@ -21,7 +21,7 @@ fn every_code_is_in_the_runbook() {
     for code in StopCode::ALL {
         assert!(runbook.contains(&format!("### `{code}`")), "{code}");
     }
-    for exit in ["| 0 |", "| 1 |", "| 64 |", "| 75 |"] {
+    for exit in ["| 0 |", "| 1 |", "| 64 |", "| 69 |", "| 75 |", "| 77 |"] {
         assert!(runbook.contains(exit), "{exit}");
     }
 }

@@ -229,8 +229,9 @@ fn the_exit_codes_are_those_of_the_readme() {
     assert_eq!(code(&["config", "check"]), 64);
     assert_eq!(code(&["run", "--consumers", "many"]), 64);
     assert_eq!(code(&["herd"]), 64);
+    assert_eq!(code(&["consumers", "list", "--url", "http://127.0.0.1:1"]), 69);
     let readme = text("README.md");
-    for code in ["| 0 |", "| 1 |", "| 64 |"] {
+    for code in ["| 0 |", "| 1 |", "| 64 |", "| 69 |", "| 77 |"] {
         assert!(readme.contains(code), "{code}");
     }
 }

@@ -250,7 +250,7 @@ async fn refused(test: &TestStore, mut batch: Batch) -> Vec<(i64, String)> {
                 let rejection = drover::domain::failure::Rejection::new(code, message);
                 batch.refuse(index, rejection, drover::store::row::key_and_value);
             }
-            Err(WriteError::Store(error)) => panic!("{error}"),
+            Err(WriteError::Store(error) | WriteError::Differs { error, .. }) => panic!("{error}"),
         }
         assert!(refused.len() < 10, "{refused:?}");
     }

@@ -86,7 +86,7 @@ impl GroupClient for SimClient {
         if eager {
             given_up.extend(member.fetches.keys());
         }
-        given_up.iter().for_each(|partition| drop(member.fetches.remove(partition)));
+        member.fetches.retain(|partition, _| !given_up.contains(partition));
         let member = self.member;
         world.tell(|| format!("member {member} gives up {given_up:?}"));
         world.answered(member, Some(&given_up));
@@ -117,6 +117,7 @@ impl GroupClient for SimClient {
                 && let Some(fetch) = member.fetches.get_mut(&id.partition)
             {
                 fetch.ready_at = ready;
+                fetch.fresh = true;
             }
             member.woken.notify_one();
         }

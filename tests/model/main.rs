@@ -18,6 +18,7 @@ mod questions;
 mod schedule;
 mod server;
 mod store;
+mod unasked;
 mod world;
 
 use schedule::{Outcome, run};

@@ -60,8 +60,8 @@ pub struct Fetch {
     pub app_position: Option<i64>,
     pub ready_at: Instant,
     pub broken: bool,
-    /// Nothing was delivered since the assign or the seek.
-    fresh: bool,
+    /// Nothing was delivered since the assign, the seek or the resume.
+    pub fresh: bool,
 }
 
 impl Fetch {
@@ -137,6 +137,7 @@ impl World {
                     if next < end && self.chance(0.7) {
                         let to = self.rng.random_range(next..end);
                         self.pass_over(id, partition, to);
+                        self.member(id).was_wrong.insert(partition);
                     }
                 }
                 KafkaErrorKind::Other

@@ -133,7 +133,7 @@ impl Plan {
         ];
         plan.weights.push((Deed::Append, 20));
         for (deed, weight) in deeds {
-            let often = if weight == 1 { 0.15 } else { 0.5 };
+            let often = if weight == 1 { 0.25 } else { 0.5 };
             if rng.random_bool(often) {
                 plan.weights.push((deed, weight));
             }

@@ -8,18 +8,22 @@ use crate::world::Sim;
 use drover::actors::breaker::Breaker;
 use drover::actors::consumer::ConsumerTask;
 use drover::actors::consumer::start::Starts;
-use drover::actors::db_writer::{DbWriterTask, WriterPool};
+use drover::actors::db_writer::DbWriterTask;
 use drover::actors::exit::ExitError;
+use drover::actors::holds::Holds;
 use drover::actors::lifecycle::{Control, Task};
 use drover::actors::memory::MemoryBudget;
+use drover::actors::writer_pool::WriterPool;
 use drover::board::{Board, Identity};
 use drover::config::StartFrom;
 use drover::domain::event::Mapping;
+use drover::domain::storm::StormLimits;
 use drover::metrics::Metrics;
 use rand::Rng;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -29,6 +33,9 @@ use tokio::time::Instant;
 
 /// How long a drain may take in simulated time.
 pub const GRACE: Duration = Duration::from_secs(20);
+
+/// Poison is frequent here, and what becomes of it is what is looked at.
+const NO_STORM: StormLimits = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
 
 /// Whether a process stands still.
 #[derive(Default)]
@@ -147,7 +154,11 @@ impl Process {
                 ends: Arc::default(),
                 board: Arc::clone(&parts.board),
                 metrics: parts.metrics.clone(),
-                leave: false,
+                leave: Arc::new(AtomicBool::new(false)),
+                holds: Arc::new(Holds::new(Arc::clone(&parts.store) as _, "replica")),
+                place: None,
+                storm: NO_STORM,
+                watchdog_timeout: Duration::from_secs(30),
             });
         }
         process
@@ -247,7 +258,8 @@ impl Sim {
     /// Looks at how a child ended; gives back whether it was meant to.
     fn ended(&self, id: &str, ended: Result<Result<(), ExitError>, tokio::task::JoinError>, drained: bool) -> bool {
         let mut world = self.lock();
-        world.tell(|| format!("{id} ended: {ended:?}"));
+        // A join error names its task by a number that differs from run to run.
+        world.tell(|| format!("{id} ended: {:?}", ended.as_ref().map_err(tokio::task::JoinError::is_panic)));
         match ended {
             Ok(Ok(())) if drained => return true,
             Ok(Ok(())) => world.violated(format!("a child ended without an order: {id}")),

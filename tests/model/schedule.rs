@@ -5,7 +5,7 @@ use crate::log::{Entry, Log};
 use crate::members::ClientFault;
 use crate::plan::Deed;
 use crate::process::Process;
-use crate::world::Sim;
+use crate::world::{Sim, World};
 use rand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -115,6 +115,12 @@ impl Schedule {
                     };
                     world.logs.get_mut(&partition).unwrap().append(entry);
                 }
+                // The marker at the end of a transaction, behind what it aborted.
+                for _ in 0..world.rng.random_range(0..3) {
+                    if world.chance(plan.hole * 2.0) {
+                        world.logs.get_mut(&partition).unwrap().append(Entry::Hole);
+                    }
+                }
             }
         }
         world.wake_members();
@@ -129,21 +135,11 @@ impl Schedule {
             Deed::Append => self.append(),
             Deed::Rebalance => sim.lock().rebalance(true),
             Deed::LoseSession | Deed::ClientError | Deed::OutOfRange => {
-                let mut world = sim.lock();
-                let members: Vec<u64> =
-                    world.group.members.iter().filter(|(_, m)| m.alive).map(|(id, _)| *id).collect();
-                if members.is_empty() {
-                    return;
+                let again = sim.lock().trouble_a_member(deed);
+                if let Some((member, fault, pause)) = again {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    sim.lock().report(member, fault);
                 }
-                let member = members[world.rng.random_range(0..members.len())];
-                let fault = match deed {
-                    Deed::LoseSession => return world.kick(member),
-                    Deed::OutOfRange => ClientFault::OutOfRange,
-                    _ if world.rng.random_bool(0.3) => ClientFault::Transient,
-                    _ => ClientFault::Skips,
-                };
-                world.member(member).errors.push_back(fault);
-                world.member(member).woken.notify_one();
             }
             Deed::CrashConsumer | Deed::CrashWriter => {
                 let which = self.number(100) as usize;
@@ -215,6 +211,9 @@ impl Schedule {
             world.tell(|| "calm".to_owned());
             world.server.away = false;
             world.server.slow_ms = 0;
+            // An owner that has nothing to write does not notice that its position was set back.
+            world.logs.values_mut().for_each(|log| log.append(Entry::Good));
+            world.wake_members();
         }
         self.processes.values().for_each(|process| process.freeze(false));
         let deadline = Instant::now() + CALM_DOWN;
@@ -230,5 +229,37 @@ impl Schedule {
                 sim.lock().violated(format!("a child did not drain: {name}"));
             }
         }
+    }
+}
+
+impl World {
+    /// A member loses its session, or its client reports an error; gives back what it reports once more, and after how long.
+    fn trouble_a_member(&mut self, deed: Deed) -> Option<(u64, ClientFault, u64)> {
+        let members: Vec<u64> = self.group.members.iter().filter(|(_, m)| m.alive).map(|(id, _)| *id).collect();
+        let member = *members.get(self.rng.random_range(0..members.len().max(1)))?;
+        let fault = match deed {
+            Deed::LoseSession => {
+                self.kick(member);
+                return None;
+            }
+            Deed::OutOfRange => ClientFault::OutOfRange,
+            _ if self.rng.random_bool(0.3) => ClientFault::Transient,
+            _ => ClientFault::Skips,
+        };
+        self.report(member, fault);
+        if deed != Deed::OutOfRange || self.rng.random_bool(0.5) {
+            return None;
+        }
+        // Once more, when what it fetches may have changed.
+        let pause = self.rng.random_range(0..300);
+        if self.rng.random_bool(0.7) {
+            self.rebalance(true);
+        }
+        Some((member, fault, pause))
+    }
+
+    fn report(&mut self, member: u64, fault: ClientFault) {
+        self.member(member).errors.push_back(fault);
+        self.member(member).woken.notify_one();
     }
 }

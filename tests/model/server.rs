@@ -5,6 +5,7 @@
 
 use crate::log::{Entry, value};
 use crate::world::World;
+use drover::domain::audit::GapReason;
 use drover::domain::batch::Batch;
 use drover::store::tiles::{Tile, TileKind, uncovered};
 use drover::store::{Progress, Receipt, row};
@@ -156,7 +157,9 @@ impl Server {
         let range = (partition, first)..(partition, next);
         let mut tiles: Vec<Tile> = self.rows.range(range.clone()).map(|((_, o), _)| one(TileKind::Rows, *o)).collect();
         tiles.extend(self.letters.range(range.clone()).map(|((_, o), _)| one(TileKind::DeadLetters, *o)));
-        let gap = |((_, first), next): (&(i32, i64), &i64)| Tile { kind: TileKind::Gap, first: *first, next: *next };
+        // The reason is not looked at here.
+        let kind = TileKind::Gap(GapReason::Jump);
+        let gap = |((_, first), next): (&(i32, i64), &i64)| Tile { kind, first: *first, next: *next };
         tiles.extend(self.gaps.range(range).map(gap));
         tiles.extend(self.gaps.range((partition, i64::MIN)..(partition, first)).next_back().map(gap));
         tiles
@@ -252,7 +255,7 @@ impl World {
         for (offset, covering) in (from..to).zip(stored) {
             let entry = self.logs.get(&partition).and_then(|log| log.at(offset));
             let right = match (entry, covering.as_slice()) {
-                (Some(Entry::Hole), [TileKind::Gap]) => true,
+                (Some(Entry::Hole), [TileKind::Gap(_)]) => true,
                 (Some(Entry::Good), [TileKind::Rows]) => {
                     let tampered = self.tampered.contains_key(&partition);
                     tampered
@@ -266,7 +269,7 @@ impl World {
             if !right {
                 let kind = match (entry, covering.as_slice()) {
                     (_, []) => "a record was lost",
-                    (Some(_), [TileKind::Gap]) => "a record was written down as a gap",
+                    (Some(_), [TileKind::Gap(_)]) => "a record was written down as a gap",
                     (_, [_, _, ..]) => "an offset was stored twice",
                     _ => "an offset ended as something else",
                 };

@@ -54,7 +54,7 @@ fn topic_progress(sim: &Sim) -> Option<TopicProgress> {
     Some(TopicProgress { topic_id, incarnation: 1, partitions: world.server.progress.clone() })
 }
 
-fn not_here<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
+pub fn not_here<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
     async { Err(error(FailureClass::Bug, None, "the model does not ask this")) }.boxed()
 }
 

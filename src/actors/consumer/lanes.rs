@@ -99,10 +99,11 @@ impl Lanes {
         if filling.len() >= self.limits.rows || filling.bytes() >= self.limits.bytes {
             return false;
         }
-        // Within what is reserved there is always room; beyond it only within the budget, except for a lane that holds
-        // nothing: it must be able to go on.
+        // Within what is reserved there is always room; beyond it only within the budget. A lane that holds nothing must be
+        // able to go on: it waits only while the next record, which may be as large as one can be, might not fit beside
+        // what others hold, and they let go of it without this lane.
         *reserved > filling.bytes()
-            || filling.is_empty()
+            || (filling.is_empty() && self.budget.has_room_for_one())
             || self.budget.reserved() + RESERVE_STEP <= self.budget.limit()
     }
 

@@ -17,6 +17,7 @@ mod revoke;
 mod seek;
 pub mod start;
 mod storm;
+mod watchdog;
 
 use self::intake::{Intake, Taken};
 use self::lanes::{LaneLimits, Lanes};
@@ -93,6 +94,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub record_bytes: usize,
     /// When a partition whose records fail is quarantined.
     pub storm: StormLimits,
+    /// How long a partition that is behind may stand.
+    pub watchdog_timeout: Duration,
     /// Mappings by topic.
     pub mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
     /// Where reading starts.
@@ -182,6 +185,8 @@ struct Work<'c, G: Group> {
     seek_after_check: bool,
     joined: bool,
     started: Instant,
+    /// When the watchdog looked last.
+    watched: Instant,
     blocked_since: Option<Instant>,
     stopping: Option<Instant>,
     hint: receipts::Hint,
@@ -221,6 +226,7 @@ impl<'c, G: Group> Work<'c, G> {
             seek_after_check: false,
             joined: false,
             started: now,
+            watched: now,
             blocked_since: None,
             stopping: None,
             hint: receipts::Hint::new(now),
@@ -284,6 +290,7 @@ impl<'c, G: Group> Work<'c, G> {
                 }
                 _ = tick.tick() => {
                     self.tick()?;
+                    self.watch()?;
                     self.resume_with_room()?;
                 }
                 () = sleep_until(pause_at), if pause_at.is_some() => self.pause_full()?,

@@ -9,6 +9,7 @@ use crate::domain::hold::Hold;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
 use crate::domain::storm::StormGuard;
+use crate::domain::watchdog::PositionWatch;
 use crate::kafka::rebalance::TopicPartition;
 use prometheus::IntCounter;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct OwnedPartition {
     pub taken_guard: StormGuard,
     /// Watches what the database refuses.
     pub stored_guard: StormGuard,
+    /// Watches whether it moves.
+    pub watch: PositionWatch,
     /// Which fields fill the columns.
     pub mapping: Arc<Mapping>,
     /// Metrics of its topic.

@@ -4,7 +4,7 @@
 //! [`PAUSE_AFTER`] the partitions that are in the way are paused, so that the others, and polling, which keeps the membership,
 //! can go on; they are resumed as soon as there is room, whatever made it.
 
-use super::processing::share;
+use super::processing::Share;
 use super::{ExitError, TopicPartition, Work, failed};
 use crate::kafka::group_client::{Group, GroupClient as _};
 use std::time::Duration;
@@ -18,12 +18,12 @@ impl<G: Group> Work<'_, G> {
     /// Whether the next record might have no place: it could be of a partition that is not paused and in the way.
     pub(super) fn is_blocked(&mut self) -> bool {
         let intake_full = !self.intake.has_room();
-        let share = share(self.owned.len());
+        let share = Share::of(self.owned.len(), &self.task.budget);
         let full = self.owned.iter().any(|partition| {
             partition.is_read()
                 && !partition.waiting
                 && !self.lanes_paused(partition.lane)
-                && (intake_full || partition.processing.len() >= share || !self.lanes.has_room(partition.lane))
+                && (intake_full || partition.processing.is_full(share) || !self.lanes.has_room(partition.lane))
         });
         if full && self.stopping.is_none() {
             self.blocked_since.get_or_insert_with(Instant::now);
@@ -40,10 +40,10 @@ impl<G: Group> Work<'_, G> {
 
     /// Pauses whatever is in the way.
     pub(super) fn pause_full(&mut self) -> Result<(), ExitError> {
-        let share = share(self.owned.len());
+        let share = Share::of(self.owned.len(), &self.task.budget);
         let mut paused: Vec<TopicPartition> = Vec::new();
         for partition in self.owned.iter_mut().filter(|partition| partition.is_read() && !partition.waiting) {
-            if partition.processing.len() >= share {
+            if partition.processing.is_full(share) {
                 partition.waiting = true;
                 paused.push(partition.id.clone());
             }
@@ -74,11 +74,11 @@ impl<G: Group> Work<'_, G> {
             }
         }
         // Half of it, so that a partition is not paused and resumed for every record.
-        let enough = share(self.owned.len()) / 2;
+        let share = Share::of(self.owned.len(), &self.task.budget);
         let lanes = &self.lanes;
         let paused = |lane: usize| lanes.iter().nth(lane).is_some_and(|lane| lane.paused);
         for partition in self.owned.iter_mut().filter(|partition| partition.waiting) {
-            if partition.processing.len() <= enough {
+            if partition.processing.has_room_again(share) {
                 partition.waiting = false;
                 if partition.is_read() && !paused(partition.lane) {
                     resumed.push(partition.id.clone());

@@ -68,7 +68,7 @@ struct Waiting {
     ticket: u64,
     work: AbortHandle,
     done: Option<Processed>,
-    _reserved: Reservation,
+    reserved: Reservation,
 }
 
 impl Drop for Waiting {
@@ -86,6 +86,20 @@ impl InProcess {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether no further record has a place, for a partition with this share.
+    pub fn is_full(&self, share: Share) -> bool {
+        self.len() >= share.records || self.bytes() >= share.bytes
+    }
+
+    /// Whether so much of the share is free that it is worth to go on.
+    pub fn has_room_again(&self, share: Share) -> bool {
+        self.len() <= share.records / 2 && self.bytes() <= share.bytes / 2
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|waiting| waiting.reserved.bytes()).sum()
     }
 
     /// Drops them all.
@@ -126,7 +140,8 @@ impl Processing {
 
     /// Whether another record may be processed.
     pub fn has_room(&self) -> bool {
-        self.running.len() < MAX_PROCESSING && (self.running.is_empty() || self.budget.reserved() < self.budget.limit())
+        self.running.len() < MAX_PROCESSING
+            && (self.running.is_empty() || self.budget.reserved() < self.budget.limit() / 2)
     }
 
     /// Whether records are being processed.
@@ -155,7 +170,7 @@ impl Processing {
         let ticket = self.tickets;
         let (work, registration) = AbortHandle::new_pair();
         let bytes = COPIES * original.bytes();
-        queue.0.push_back(Waiting { ticket, work, done: None, _reserved: Reservation::anyway(&self.budget, bytes) });
+        queue.0.push_back(Waiting { ticket, work, done: None, reserved: Reservation::anyway(&self.budget, bytes) });
         let (processor, retries) = (Arc::clone(&self.processor), self.retries.clone());
         let run = async move {
             let (result, attempts) = run_processor(&*processor, &original, &mapping, &retries).await;
@@ -166,9 +181,19 @@ impl Processing {
     }
 }
 
-/// The share of a partition when the consumer owns so many.
-pub fn share(owned: usize) -> usize {
-    (MAX_PROCESSING / owned.max(1)).max(1)
+/// What one partition may have in process.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    records: usize,
+    bytes: usize,
+}
+
+impl Share {
+    /// When the consumer owns so many partitions.
+    pub fn of(owned: usize, budget: &MemoryBudget) -> Self {
+        let owned = owned.max(1);
+        Self { records: (MAX_PROCESSING / owned).max(1), bytes: (budget.limit() / 4 / owned).max(1) }
+    }
 }
 
 async fn run_processor(

@@ -12,6 +12,7 @@ use crate::domain::failure::StopCode;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
 use crate::domain::storm::StormGuard;
+use crate::domain::watchdog::PositionWatch;
 use crate::kafka::group_client::{Group, GroupClient as _};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use std::sync::Arc;
@@ -123,6 +124,7 @@ impl<G: Group> Work<'_, G> {
             revoking: false,
             processing: InProcess::default(),
             waiting: false,
+            watch: PositionWatch::default(),
             taken_guard: StormGuard::new(self.task.storm),
             stored_guard: StormGuard::new(self.task.storm),
             mapping,

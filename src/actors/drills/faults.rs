@@ -7,7 +7,9 @@ use crate::actors::supervisor::RestartChild;
 use crate::domain::batch::Batch;
 use crate::domain::drill::DrillName;
 use crate::domain::failure::FailureClass;
+use crate::domain::hold::{HoldKind, HoldScope};
 use crate::domain::status::{ChildStatus, ExitReason};
+use crate::domain::storm::StormLimits;
 use crate::kafka::faulty::ReadFault;
 use crate::kafka::rebalance::TopicPartition;
 use crate::kafka::visitor::visit;
@@ -29,6 +31,8 @@ const VISIT: Duration = Duration::from_secs(2);
 const BURST: (u64, u64) = (500, 50);
 /// Broken events for the dead-letter actor.
 const LETTERS: u64 = 5;
+/// Most broken events of a storm.
+const MOST_POISON: u64 = 20_000;
 /// How long a stall may go on beyond the time in which the watchdog must have found it.
 const STALL_MARGIN: Duration = Duration::from_secs(15);
 
@@ -99,9 +103,7 @@ async fn panic_consumer(run: &Run) -> Result<(), String> {
 }
 
 async fn stall_consumer(run: &Run) -> Result<(), String> {
-    let Some(limit) = run.ground.stall_limit else {
-        return Err("no watchdog looks after consumers here (watchdog.timeout)".to_owned());
-    };
+    let limit = run.ground.stall_limit;
     let id = consumer(run)?;
     let before = status(run, &id)?.generation;
     let release = Arc::new(AtomicBool::new(false));
@@ -181,8 +183,27 @@ async fn poison_burst(run: &Run) -> Result<(), String> {
     Ok(())
 }
 
-async fn poison_storm(_: &Run) -> Result<(), String> {
-    Err("there is no storm guard".to_owned())
+async fn poison_storm(run: &Run) -> Result<(), String> {
+    let StormLimits { consecutive, ratio, window, .. } = run.ground.storm;
+    if consecutive == 0 && ratio == 0.0 {
+        return Err("the storm guard is off here (storm.consecutive, storm.ratio)".to_owned());
+    }
+    // Enough for either limit, also when good events of others come between.
+    let flood = (3 * u64::from(consecutive)).max(2 * window as u64).min(MOST_POISON);
+    let owned = run.ground.board.consumers().into_iter().flat_map(|consumer| consumer.partitions);
+    let target = owned.filter(|partition| Some(&partition.topic) == run.ground.kafka.topics.first()).next();
+    let target = target.ok_or("no consumer owns a partition of the topic")?;
+    let scope = HoldScope::Partition { topic: target.topic, partition: target.partition };
+    run.load.burst(0, flood, Some(target.partition)).await?;
+    let hold = wait_for!("the storm guard to put the partition into quarantine", PATIENCE, {
+        let holds = run.ground.store.holds().await.unwrap_or_default();
+        holds.into_iter().find(|hold| hold.scope == scope && hold.kind == HoldKind::Quarantined)
+    })?;
+    run.step(format!("{scope}: quarantined: {}", hold.reason));
+    wait_for!("readiness to turn red", PATIENCE, (!run.ground.board.readiness().ready).then_some(()))?;
+    run.ground.holds.release(&scope, HoldKind::Quarantined).await.map_err(|error| error.message)?;
+    run.step(format!("{scope}: released"));
+    Ok(())
 }
 
 async fn db_down(run: &Run) -> Result<(), String> {

@@ -2,12 +2,14 @@
 //!
 //! Shared by all drills of a process. Asks and counts; decides nothing. Fails as store and brokers do.
 
+use crate::actors::holds::Holds;
 use crate::actors::supervisor::SupervisorActor;
 use crate::board::Board;
 use crate::config::KafkaConfig;
 use crate::domain::drill::DrillSeen;
 use crate::domain::event::Mapping;
 use crate::domain::status::{ChildState, ChildStatus};
+use crate::domain::storm::StormLimits;
 use crate::kafka::faulty::ClientFaults;
 use crate::kafka::group_client::Questions;
 use crate::kafka::lookup::Lookup;
@@ -53,8 +55,12 @@ pub struct Ground {
     pub record_bytes: usize,
     /// Whether dead letters are published.
     pub publishes: bool,
-    /// How long a stall may last before a consumer is found; `None` where no watchdog looks.
-    pub stall_limit: Option<Duration>,
+    /// What keeps partitions from being read.
+    pub holds: Arc<Holds>,
+    /// When the storm guard puts a partition into quarantine.
+    pub storm: StormLimits,
+    /// How long a stall may last before the watchdog finds it.
+    pub stall_limit: Duration,
     /// Marks the events of this process's drills.
     pub stamp: String,
 }

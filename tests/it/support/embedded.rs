@@ -60,7 +60,7 @@ impl Embedded {
     }
 }
 
-/// Runs `work` beside a drover with these settings, stops it, and gives back its receipt.
+/// Runs `work` beside a drover on an embedded broker, with these settings, stops it, and gives back its receipt.
 pub fn with_embedded<F, Fut>(
     processor: Arc<dyn Processor>,
     partitions: i32,
@@ -71,14 +71,28 @@ where
     F: FnOnce(Embedded) -> Fut,
     Fut: Future<Output = ()>,
 {
-    let directory = tempfile::tempdir().unwrap();
     let broker = EmbeddedBroker::start().unwrap();
     for topic in [TOPIC, "user_events.dlq"] {
         broker.create_topic(topic, partitions).unwrap();
     }
+    with_broker(broker.bootstrap_servers(), Some(processor), settings, work)
+}
+
+/// The same on a broker of the test's own.
+pub fn with_broker<F, Fut>(
+    bootstrap_servers: &str,
+    processor: Option<Arc<dyn Processor>>,
+    settings: &[(&'static str, &str)],
+    work: F,
+) -> Receipt
+where
+    F: FnOnce(Embedded) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("drover.db").display());
     let fixed = [
-        ("kafka.brokers", broker.bootstrap_servers()),
+        ("kafka.brokers", bootstrap_servers),
         ("kafka.protocol", "consumer"),
         ("store.url", &url),
         ("dead_letters.create_topic", "false"),
@@ -95,7 +109,7 @@ where
     on_system(async move {
         let producer = EventProducer::new(&config.kafka, "test", config.limits.record_bytes).unwrap();
         let store = config.store.clone();
-        let app = App::start(config, Options { processor: Some(processor), ..Options::default() }).await.unwrap();
+        let app = App::start(config, Options { processor, ..Options::default() }).await.unwrap();
         let embedded = Embedded { board: app.board(), metrics: app.metrics().clone(), store, producer };
         app.run_until_stopped(work(embedded)).await
     })

@@ -27,6 +27,8 @@ pub struct Proxy {
     connections: Arc<Mutex<Vec<AbortHandle>>>,
     /// Cuts that are still to come.
     left: Arc<AtomicUsize>,
+    /// Connections with a lower number are frozen.
+    frozen: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -42,18 +44,21 @@ impl Proxy {
         let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
         let left = Arc::new(AtomicUsize::new(cuts));
         let (kept, cuts) = (Arc::clone(&connections), Arc::clone(&left));
+        let frozen = Arc::new(AtomicUsize::new(0));
+        let freezing = Arc::clone(&frozen);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (server, cuts) = (server.clone(), Arc::clone(&cuts));
+                let (number, freezing) = (kept.lock().unwrap().len(), Arc::clone(&freezing));
                 let forwarding = tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(server).await {
-                        forward(client, server, cut_at, &cuts).await;
+                        forward(client, server, cut_at, &cuts, || number < freezing.load(Ordering::SeqCst)).await;
                     }
                 });
                 kept.lock().unwrap().push(forwarding.abort_handle());
             }
         });
-        Self { port, accepting, connections, left }
+        Self { port, accepting, connections, left, frozen }
     }
 
     /// Cuts the connections that there are; new ones are forwarded.
@@ -67,6 +72,13 @@ impl Proxy {
     #[allow(dead_code, reason = "not every binary that shares this file cuts again")]
     pub fn cut_commits(&self, cuts: usize) {
         self.left.fetch_add(cuts, Ordering::SeqCst);
+    }
+
+    /// Swallows what passes on the connections that there are, as a broken network does: nobody is told. New ones are
+    /// forwarded.
+    #[allow(dead_code, reason = "not every binary that shares this file freezes")]
+    pub fn freeze(&self) {
+        self.frozen.store(self.connections.lock().unwrap().len(), Ordering::SeqCst);
     }
 
     /// Commits that are still to be cut.
@@ -83,7 +95,13 @@ impl Drop for Proxy {
 }
 
 /// Forwards both ways until one side ends or the cut comes; then both connections are closed.
-async fn forward(mut client: TcpStream, mut server: TcpStream, cut_at: CutAt, cuts: &AtomicUsize) {
+async fn forward(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    cut_at: CutAt,
+    cuts: &AtomicUsize,
+    is_frozen: impl Fn() -> bool,
+) {
     let mut to_server = Seen::default();
     let mut to_client = Seen::default();
     let (mut from_client, mut from_server) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
@@ -91,8 +109,17 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, cut_at: CutAt, cu
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
-                let Ok(1..) = read else { return };
+                let Ok(1..) = read else {
+                    if is_frozen() {
+                        // Nobody is told of the end either.
+                        std::future::pending::<()>().await;
+                    }
+                    return;
+                };
                 let bytes = &from_client[..read.unwrap_or(0)];
+                if is_frozen() {
+                    continue;
+                }
                 of_writer |= to_server.holds(WRITER, bytes);
                 if cut_at == CutAt::Commit && of_writer && to_server.holds(COMMIT, bytes) && take(cuts) {
                     return;
@@ -103,8 +130,17 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, cut_at: CutAt, cu
                 }
             }
             read = server.read(&mut from_server) => {
-                let Ok(1..) = read else { return };
+                let Ok(1..) = read else {
+                    if is_frozen() {
+                        // Nobody is told of the end either.
+                        std::future::pending::<()>().await;
+                    }
+                    return;
+                };
                 let bytes = &from_server[..read.unwrap_or(0)];
+                if is_frozen() {
+                    continue;
+                }
                 if cut_at == CutAt::Answer && of_writer && to_client.holds(COMMITTED, bytes) && take(cuts) {
                     return;
                 }

@@ -42,6 +42,16 @@ impl Scene {
         Some(Self::on(&servers, partitions).await)
     }
 
+    /// The same with a topic, and a producer, for records of so many bytes.
+    pub async fn for_large_records(partitions: i32, bytes: usize) -> Option<Self> {
+        let mut scene = Self::new(partitions).await?;
+        scene.delete_topic().await;
+        let largest = (bytes + 1_000_000).to_string();
+        scene.admin.create(&scene.topic, partitions, -1, &[("max.message.bytes".to_owned(), largest)]).await.unwrap();
+        scene.producer = EventProducer::new(&kafka_config(&scene.brokers), "test", bytes).unwrap();
+        Some(scene)
+    }
+
     /// A scene on these servers.
     pub async fn on(servers: &Servers, partitions: i32) -> Self {
         let id = uuid::Uuid::new_v4().simple().to_string();

@@ -1,0 +1,96 @@
+//! What the model never asks of a store: orders, audits, positions by hand, leases, replicas. An answer would be made up, so
+//! each is an error of drover's own class.
+
+use crate::store::{SimStore, not_here};
+use drover::domain::audit::AuditResult;
+use drover::domain::hold::{Hold, HoldKind, HoldScope};
+use drover::store::audit_log::{AuditEntry, AuditLogStore, LoggedEntry};
+use drover::store::audit_marks::{AuditMark, AuditStore, AuditTurn, PastIncarnation};
+use drover::store::holds::HoldStore;
+use drover::store::lease::{LeaseSession, LeaseStore, SessionName};
+use drover::store::offsets::{OffsetChange, OffsetStore};
+use drover::store::replicas::{ReplicaBeat, ReplicaStore, StoredPosition, StoredReplica};
+use drover::store::{StoreError, StoreIdentity};
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+impl AuditLogStore for SimStore {
+    fn append_audit<'a>(&'a self, _: &'a AuditEntry) -> Answer<'a, i64> {
+        not_here()
+    }
+    fn audit_log(&self, _: u32) -> Answer<'_, Vec<LoggedEntry>> {
+        not_here()
+    }
+}
+
+impl AuditStore for SimStore {
+    fn audit_marks(&self) -> Answer<'_, Vec<AuditMark>> {
+        not_here()
+    }
+    fn set_audit_marks<'a>(&'a self, _: &'a [AuditMark]) -> Answer<'a, ()> {
+        not_here()
+    }
+    fn past_incarnations(&self) -> Answer<'_, Vec<PastIncarnation>> {
+        not_here()
+    }
+    fn audit_turn(&self) -> Answer<'_, Option<AuditTurn>> {
+        not_here()
+    }
+    fn set_audit_result<'a>(&'a self, _: &'a AuditResult) -> Answer<'a, ()> {
+        not_here()
+    }
+    fn audit_result(&self) -> Answer<'_, Option<AuditResult>> {
+        not_here()
+    }
+}
+
+impl HoldStore for SimStore {
+    fn holds(&self) -> Answer<'_, Vec<Hold>> {
+        not_here()
+    }
+    fn place_hold<'a>(&'a self, _: &'a Hold) -> Answer<'a, ()> {
+        not_here()
+    }
+    fn release_hold<'a>(&'a self, _: &'a HoldScope, _: HoldKind) -> Answer<'a, bool> {
+        not_here()
+    }
+    fn release_holds_over(&self, _: i64) -> Answer<'_, usize> {
+        not_here()
+    }
+}
+
+impl OffsetStore for SimStore {
+    fn identity(&self) -> Answer<'_, Option<StoreIdentity>> {
+        not_here()
+    }
+    fn change_offsets<'a>(&'a self, _: &'a OffsetChange, _: &'a AuditEntry) -> Answer<'a, ()> {
+        not_here()
+    }
+}
+
+impl LeaseStore for SimStore {
+    fn lease_session<'a>(&'a self, _: &'a str, _: Option<SessionName>) -> Answer<'a, Arc<dyn LeaseSession>> {
+        not_here()
+    }
+}
+
+impl ReplicaStore for SimStore {
+    fn beat<'a>(&'a self, _: &'a ReplicaBeat) -> Answer<'a, ()> {
+        not_here()
+    }
+    fn replicas(&self) -> Answer<'_, Vec<StoredReplica>> {
+        not_here()
+    }
+    fn remove_replica<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        not_here()
+    }
+    fn prune_replicas(&self, _: Duration) -> Answer<'_, usize> {
+        not_here()
+    }
+    fn positions(&self) -> Answer<'_, Vec<StoredPosition>> {
+        not_here()
+    }
+}
