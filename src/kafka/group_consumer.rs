@@ -64,11 +64,8 @@ impl GroupConsumer {
             config.create_with_context(GroupContext::new(ids.consumer_id)).map_err(native_error)?;
         let inner = Arc::new(inner);
         look_after(&inner, |consumer| consumer.client(), inner.context().all_down(), &kafka.brokers);
-        let consumer = Self {
-            inner: Some(inner),
-            is_static: ids.group_instance_id.is_some(),
-            name: ids.consumer_id.to_owned(),
-        };
+        let consumer =
+            Self { inner: Some(inner), is_static: ids.group_instance_id.is_some(), name: ids.consumer_id.to_owned() };
         let mine = Arc::downgrade(consumer.inner.as_ref().expect("it was just made"));
         let left = std::mem::replace(&mut *former.0.lock().unwrap_or_else(PoisonError::into_inner), mine);
         if let Some(client) = left.upgrade() {
