@@ -4,13 +4,15 @@
 //! what the configuration adds under `kafka.consumer` and `kafka.producer` was checked there against the forbidden list
 //! and is laid over them, except for the few that are set last because no other value is safe.
 
+use super::revive::AllDown;
 use crate::config::{GroupProtocol, KafkaConfig};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::statistics::Statistics;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most bytes of one fetch answer, whatever a consumer's share of memory would allow.
 pub const MAX_FETCH_BYTES: usize = 50 * 1024 * 1024;
@@ -106,6 +108,8 @@ pub fn producer_client_config(kafka: &KafkaConfig, client_id: &str, max_record_b
 #[must_use]
 pub fn admin_client_config(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
     let mut config = base_config(kafka, client_id);
+    // Whoever asks waits for about so long; a connection that answers nothing must not cost the next question as well.
+    config.set("socket.timeout.ms", "10000");
     for (name, value) in &kafka.consumer {
         if is_connection_property(name) {
             config.set(name, value);
@@ -142,6 +146,9 @@ fn base_config(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "2000")
         .set("topic.metadata.refresh.interval.ms", "30000")
+        // A connection that answers nothing any more, and is never closed, is given up before the session of the group is
+        // over (30 s), so that the membership is kept. The default is 60 s. A fetch must come within it.
+        .set("socket.timeout.ms", "20000")
         .set("statistics.interval.ms", "0")
         // librdkafka's own signal for "connection closed while idle" is not news.
         .set("log.connection.close", "false")
@@ -170,13 +177,19 @@ fn log_level() -> RDKafkaLogLevel {
 pub struct LoggingContext {
     client: String,
     last_error: Mutex<Option<String>>,
+    all_down: AllDown,
 }
 
 impl LoggingContext {
     /// The context of the client with this name; the name goes into every line.
     #[must_use]
     pub fn new(client: impl Into<String>) -> Self {
-        Self { client: client.into(), last_error: Mutex::new(None) }
+        Self { client: client.into(), ..Self::default() }
+    }
+
+    /// Set when librdkafka reports that all brokers are down; whoever revives the client clears it.
+    pub(super) fn all_down(&self) -> AllDown {
+        Arc::clone(&self.all_down)
     }
 
     /// Takes the last error that librdkafka reported, if there was one since the last call.
@@ -205,6 +218,9 @@ impl ClientContext for LoggingContext {
     fn error(&self, error: NativeError, reason: &str) {
         tracing::warn!(target: "librdkafka", client = self.client.as_str(), "{reason}");
         let all_down = error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::AllBrokersDown);
+        if all_down {
+            self.all_down.store(true, Ordering::Relaxed);
+        }
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // "1/1 brokers are down" follows the error that says why; that one is worth more.
         if last.is_none() || !all_down {

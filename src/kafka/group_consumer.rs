@@ -8,6 +8,7 @@ use super::client::{ClientIds, consumer_client_config};
 use super::error::{KafkaError, KafkaResult, kind_of};
 use super::native;
 use super::rebalance::{GroupContext, RebalanceEvent, TopicPartition};
+use super::revive::look_after;
 use crate::config::KafkaConfig;
 use crate::domain::record::{HeaderVisitor, RawRecord, RecordTimestamp, TimestampType};
 use futures::{FutureExt as _, StreamExt as _};
@@ -61,11 +62,10 @@ impl GroupConsumer {
         let config = consumer_client_config(kafka, ids, fetch_bytes);
         let inner: StreamConsumer<GroupContext> =
             config.create_with_context(GroupContext::new(ids.consumer_id)).map_err(native_error)?;
-        let consumer = Self {
-            inner: Some(Arc::new(inner)),
-            is_static: ids.group_instance_id.is_some(),
-            name: ids.consumer_id.to_owned(),
-        };
+        let inner = Arc::new(inner);
+        look_after(&inner, |consumer| consumer.client(), inner.context().all_down(), &kafka.brokers);
+        let consumer =
+            Self { inner: Some(inner), is_static: ids.group_instance_id.is_some(), name: ids.consumer_id.to_owned() };
         let mine = Arc::downgrade(consumer.inner.as_ref().expect("it was just made"));
         let left = std::mem::replace(&mut *former.0.lock().unwrap_or_else(PoisonError::into_inner), mine);
         if let Some(client) = left.upgrade() {

@@ -9,12 +9,13 @@ use super::native;
 pub use super::native::GroupMember;
 use super::offsets::{self, PartitionOffset};
 use super::rebalance::TopicPartition;
+use super::revive::look_after;
 use crate::config::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Reports of the background that are looked at for the reason of an error, and how long each is waited for.
@@ -23,7 +24,7 @@ const REPORT_WAIT: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub struct Lookup {
-    client: BaseConsumer<LoggingContext>,
+    client: Arc<BaseConsumer<LoggingContext>>,
     timeout: Duration,
     /// Whether it is the embedded broker, once that was asked.
     embedded: OnceLock<bool>,
@@ -60,9 +61,11 @@ impl Lookup {
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false");
-        let client = config
+        let client: BaseConsumer<_> = config
             .create_with_context(LoggingContext::new("drover-lookup"))
             .map_err(|error| KafkaError::native("making the client that asks the cluster", &error))?;
+        let client = Arc::new(client);
+        look_after(&client, |client| client.client(), client.context().all_down(), &kafka.brokers);
         Ok(Self { client, timeout, embedded: OnceLock::new() })
     }
 
@@ -137,7 +140,7 @@ impl Lookup {
     /// # Errors
     /// No broker answers in time, or a partition has no leader.
     pub fn ends(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        self.by_partition(partitions, |asked| offsets::end_offsets(&self.client, asked, self.timeout))
+        self.by_partition(partitions, |asked| offsets::end_offsets(&*self.client, asked, self.timeout))
     }
 
     /// The offset of the oldest record that Kafka still has.
@@ -145,7 +148,7 @@ impl Lookup {
     /// # Errors
     /// As [`Lookup::ends`].
     pub fn beginnings(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        self.by_partition(partitions, |asked| offsets::beginning_offsets(&self.client, asked, self.timeout))
+        self.by_partition(partitions, |asked| offsets::beginning_offsets(&*self.client, asked, self.timeout))
     }
 
     /// The offset of the first record at or after a time (milliseconds since the epoch); the end where there is none.
@@ -153,7 +156,7 @@ impl Lookup {
     /// # Errors
     /// As [`Lookup::ends`].
     pub fn at_time(&self, partitions: &[TopicPartition], ms: i64) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        self.by_partition(partitions, |asked| offsets::offsets_at_time(&self.client, asked, ms, self.timeout))
+        self.by_partition(partitions, |asked| offsets::offsets_at_time(&*self.client, asked, ms, self.timeout))
     }
 
     fn by_partition(

@@ -12,6 +12,7 @@ pub mod native;
 pub mod offsets;
 pub mod producer;
 pub mod rebalance;
+mod revive;
 #[cfg(test)]
 pub(crate) mod test_support;
 pub mod topic_info;

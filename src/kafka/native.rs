@@ -90,6 +90,33 @@ pub fn generation<C: ClientContext>(client: &Client<C>) -> Option<i32> {
     (generation > 0).then_some(generation)
 }
 
+/// Whether a broker answers within `timeout` and names at least one broker. Blocks up to `timeout`.
+pub fn has_brokers<C: ClientContext>(client: &Client<C>, timeout: Duration) -> bool {
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let mut metadata = ptr::null();
+    // SAFETY: the client lives for the whole call; the out-pointer is valid for writes. No topic is asked for but those
+    // that the client knows.
+    let answered =
+        unsafe { sys::rd_kafka_metadata(client.native_ptr(), 0, ptr::null_mut(), &raw mut metadata, timeout_ms) };
+    if answered != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || metadata.is_null() {
+        return false;
+    }
+    // SAFETY: librdkafka has written a pointer to metadata that is ours until it is destroyed, which happens once, here.
+    unsafe {
+        let brokers = (*metadata).broker_cnt;
+        sys::rd_kafka_metadata_destroy(metadata);
+        brokers > 0
+    }
+}
+
+/// Tells the client of brokers, `host:port` with commas between, as at its start. Those that it knows already count once.
+pub fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &str) {
+    // A configured list holds no NUL character: the client was made with it.
+    let Ok(brokers) = CString::new(brokers) else { return };
+    // SAFETY: the client lives for the whole call, and librdkafka copies the text.
+    unsafe { sys::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr()) };
+}
+
 /// Kafka's id of a topic; `None` where the broker is too old to have ids (before 2.8). Blocks up to `timeout`.
 ///
 /// # Errors

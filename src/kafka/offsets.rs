@@ -5,9 +5,11 @@
 
 use super::client::{LoggingContext, admin_client_config};
 use super::error::{KafkaError, KafkaResult};
+use super::revive::look_after;
 use crate::config::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// ListOffsets' timestamp for the end: with `isolation.level=read_committed` the last stable offset.
@@ -128,7 +130,7 @@ fn partition_doing(topic: &str, partition: i32) -> String {
 
 /// A client for looking at offsets and metadata beside the consumers. It belongs to no group.
 pub struct OffsetReader {
-    consumer: BaseConsumer<LoggingContext>,
+    consumer: Arc<BaseConsumer<LoggingContext>>,
 }
 
 impl OffsetReader {
@@ -137,10 +139,12 @@ impl OffsetReader {
     /// # Errors
     /// When a property is refused by librdkafka.
     pub fn new(kafka: &KafkaConfig, client_id: &str) -> KafkaResult<Self> {
-        let consumer = admin_client_config(kafka, client_id)
+        let consumer: BaseConsumer<_> = admin_client_config(kafka, client_id)
             .set("isolation.level", "read_committed")
             .create_with_context(LoggingContext::new(client_id))
             .map_err(|error| KafkaError::native("making a Kafka client", &error))?;
+        let consumer = Arc::new(consumer);
+        look_after(&consumer, |consumer| consumer.client(), consumer.context().all_down(), &kafka.brokers);
         Ok(Self { consumer })
     }
 
@@ -149,7 +153,7 @@ impl OffsetReader {
     /// # Errors
     /// As there.
     pub fn ends(&self, partitions: &[(&str, i32)], timeout: Duration) -> KafkaResult<Vec<PartitionOffset>> {
-        end_offsets(&self.consumer, partitions, timeout).map_err(|error| self.explain(error))
+        end_offsets(&*self.consumer, partitions, timeout).map_err(|error| self.explain(error))
     }
 
     /// See [`beginning_offsets`].
@@ -157,7 +161,7 @@ impl OffsetReader {
     /// # Errors
     /// As there.
     pub fn beginnings(&self, partitions: &[(&str, i32)], timeout: Duration) -> KafkaResult<Vec<PartitionOffset>> {
-        beginning_offsets(&self.consumer, partitions, timeout).map_err(|error| self.explain(error))
+        beginning_offsets(&*self.consumer, partitions, timeout).map_err(|error| self.explain(error))
     }
 
     /// See [`offsets_at_time`].
@@ -170,7 +174,7 @@ impl OffsetReader {
         time_ms: i64,
         timeout: Duration,
     ) -> KafkaResult<Vec<PartitionOffset>> {
-        offsets_at_time(&self.consumer, partitions, time_ms, timeout).map_err(|error| self.explain(error))
+        offsets_at_time(&*self.consumer, partitions, time_ms, timeout).map_err(|error| self.explain(error))
     }
 
     /// The id of the cluster, by which the store knows whose offsets it holds; `None` when no broker answers in time.

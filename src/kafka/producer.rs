@@ -7,6 +7,7 @@
 
 use super::client::{LoggingContext, producer_client_config};
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult, kind_of};
+use super::revive::look_after;
 use crate::config::KafkaConfig;
 use crate::domain::record::PackedHeaders;
 use rdkafka::ClientContext;
@@ -18,7 +19,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig,
 use rdkafka::statistics::Statistics;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -76,7 +77,7 @@ impl DeliveryCounts {
 
 /// Sends records with acks=all, idempotently. Cheap to share behind an `Arc`.
 pub struct EventProducer {
-    producer: ThreadedProducer<DeliveryContext>,
+    producer: Arc<ThreadedProducer<DeliveryContext>>,
     sent: AtomicU64,
     queue_full: AtomicU64,
 }
@@ -95,6 +96,8 @@ impl EventProducer {
         let producer = producer_client_config(kafka, client_id, max_record_bytes)
             .create_with_context(context)
             .map_err(|error| KafkaError::native("making a Kafka producer", &error))?;
+        let producer: Arc<ThreadedProducer<_>> = Arc::new(producer);
+        look_after(&producer, |producer| producer.client(), producer.context().logging.all_down(), &kafka.brokers);
         Ok(Self { producer, sent: AtomicU64::new(0), queue_full: AtomicU64::new(0) })
     }
 

@@ -6,6 +6,7 @@
 //! outstanding: the next one comes only after the answer, or when the partitions are lost.
 
 use super::client::LoggingContext;
+use super::revive::AllDown;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
@@ -86,6 +87,10 @@ impl GroupContext {
         if let Some((assign, list)) = left {
             answer_alone(consumer, assign, &list);
         }
+    }
+
+    pub(super) fn all_down(&self) -> AllDown {
+        self.log.all_down()
     }
 
     pub(super) fn last_error(&self) -> Option<String> {

@@ -26,7 +26,11 @@ pub fn rows() -> Vec<Row> {
         ),
         row!("compacted", "a compacted topic, half of it gone before it is read", compacted),
         row!("records-1mb", "20 records of 1 MB a second for 20 s, beside the load", records_1mb),
-        row!("records-20mb", "6 records of 20 MB, larger than `limits.record_bytes`: each a dead letter", records_20mb),
+        row!(
+            "records-20mb",
+            "3 records of 20 MB in one partition: more than `limits.memory` allows; then started again with 1 GB",
+            records_20mb
+        ),
         row!("partition-added", "the topic grows from 6 to 9 partitions, which get events at once", partition_added),
     ]
 }
@@ -140,26 +144,42 @@ async fn records_20mb(stage: Arc<Stage>) -> Verdict {
     let brokers = stage.kafka.address();
     let mut trial = Trial::without_topic(Arc::clone(&stage), "records-20mb", &brokers);
     trial.create_topic(PARTITIONS, 1, &[("max.message.bytes", "21000000")]).await;
-    let drover = trial.started().await;
-    let mut huge = trial.spec(0..PARTITIONS);
+    let mut drover = trial.started().await;
+    // All in one partition, which has to stop alone.
+    let stopped = PARTITIONS - 1;
+    let mut huge = trial.spec(stopped..PARTITIONS);
     (huge.bytes, huge.rate, huge.kind) = (20_000_000, 1, Kind::Oversize);
     let began = SystemTime::now();
     trial.start_load(huge);
     let deadline = Instant::now() + PATIENCE;
-    while trial.loads()[1].confirmed() < 6 {
-        assert!(Instant::now() < deadline, "Kafka did not take 6 records of 20 MB");
+    while trial.loads()[1].confirmed() < 3 {
+        assert!(Instant::now() < deadline, "Kafka did not take 3 records of 20 MB");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     trial.loads()[1].stop();
-    trial.recovered(began, SystemTime::now()).await;
+    let reason = drover.until_not_ready("record.exceeds_memory").await;
+    trial
+        .expect(reason.contains(&format!("/{stopped}")), || format!("readiness does not name the partition: {reason}"));
+    let others =
+        Fault { began, ended: SystemTime::now(), affected: (0..stopped).collect(), measure: Measure::FirstRow };
+    trial.recovered_by(others).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     let peak = trial.weigh(&drover) * 1_024;
     trial.expect(peak <= MEMORY, || format!("peak RSS {peak} bytes, limits.memory is {MEMORY}"));
+    let ended = drover.terminate().await;
+    trial.expect(ended.code == Some(1), || {
+        format!("a stopped partition is no clean end, it ended with {:?}", ended.code)
+    });
+    // The way out: memory enough. Now each of them is a dead letter.
+    drover = trial.run().set("DROVER_LIMITS_MEMORY", "1GB").start("drover");
     let client = trial.close(vec![drover]).await;
     let codes: Vec<String> =
         client.query("SELECT DISTINCT code FROM letters", &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
     trial.expect(codes == ["record.too_large"], || format!("the dead letters have the codes {codes:?}"));
-    trial.note(format!("dead letters with code {}", codes.join(", ")));
+    trial.note(format!(
+        "its partition stops with `record.exceeds_memory`, the others go on (recovery is theirs); with more memory each is {}",
+        codes.join(", ")
+    ));
     trial.end(&client).await
 }
 

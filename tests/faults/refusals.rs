@@ -4,6 +4,7 @@ use crate::row;
 use crate::stage::{Row, Stage, Verdict};
 use crate::support::database::Database;
 use crate::support::drover::Drover;
+use crate::timing;
 use crate::trial::Trial;
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,6 +16,8 @@ use tokio_postgres::{Client, NoTls};
 const GOAL: Duration = Duration::from_secs(5);
 const OUTAGE: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What was on its way when the refusal began is through after so long.
+const SETTLED: Duration = Duration::from_secs(1);
 
 pub fn rows() -> Vec<Row> {
     vec![
@@ -39,6 +42,14 @@ async fn started(stage: &Arc<Stage>, row: &str) -> (Trial, Drover) {
     let drover = trial.started().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     (trial, drover)
+}
+
+/// Ends a trial in which nothing can have been stored between two times: else the fault was none.
+async fn finish(mut trial: Trial, drover: Drover, from: SystemTime, to: SystemTime) -> Verdict {
+    let client = trial.close(vec![drover]).await;
+    let rate = timing::rate(&client, &Trial::all(), from + SETTLED, to).await;
+    trial.expect(rate == 0.0, || format!("{rate:.0} rows/s were stored while the store refused: the fault was none"));
+    trial.end(&client).await
 }
 
 /// Waits until drover says that it is not ready because of the store, so that the fault is known to have met it.
@@ -77,12 +88,13 @@ async fn connections(stage: Arc<Stage>) -> Verdict {
         }
     }
     until_red(&mut trial, &drover).await;
+    let refused = SystemTime::now();
     tokio::time::sleep(OUTAGE).await;
     let ended = SystemTime::now();
     trial.note(format!("{} connections taken", taken.len()));
     drop(taken);
     trial.recovered(began, ended).await;
-    trial.finish(vec![drover]).await
+    finish(trial, drover, refused, ended).await
 }
 
 async fn backends(stage: Arc<Stage>) -> Verdict {
@@ -158,7 +170,7 @@ async fn disk_full(stage: Arc<Stage>) -> Verdict {
     trial.expect(said > 0, || "the disk was never full (no SQLSTATE 53100 in the log)".to_owned());
     trial
         .note(format!("full {:.0?} after the load met the small disk", full.duration_since(began).unwrap_or_default()));
-    let verdict = trial.finish(vec![drover]).await;
+    let verdict = finish(trial, drover, full, ended).await;
     // A schema that was kept for a failure would keep the disk busy.
     let leftover = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
     administrator.batch_execute(&leftover).await.unwrap();
@@ -176,13 +188,14 @@ async fn read_only(stage: Arc<Stage>) -> Verdict {
     let began = SystemTime::now();
     set("ALTER SYSTEM SET default_transaction_read_only = on").await;
     until_red(&mut trial, &drover).await;
+    let refused = SystemTime::now();
     tokio::time::sleep(OUTAGE).await;
     // This session is one of those that may only read.
     administrator.batch_execute("SET default_transaction_read_only = off").await.unwrap();
     let ended = SystemTime::now();
     set("ALTER SYSTEM RESET default_transaction_read_only").await;
     trial.recovered(began, ended).await;
-    trial.finish(vec![drover]).await
+    finish(trial, drover, refused, ended).await
 }
 
 async fn lock_positions(stage: Arc<Stage>) -> Verdict {
@@ -203,5 +216,5 @@ async fn locked(stage: Arc<Stage>, row: &str, lock: &str) -> Verdict {
     let released = holder.batch_execute("ROLLBACK").await;
     trial.expect(released.is_ok(), || format!("the session that held the lock was ended: {released:?}"));
     trial.recovered(began, ended).await;
-    trial.finish(vec![drover]).await
+    finish(trial, drover, began, ended).await
 }

@@ -149,7 +149,7 @@ async fn an_instance_that_does_not_allow_drills_runs_none_and_takes_wishes_for_p
     assert_eq!(code, Some(1));
     let answer = answer.as_str().unwrap();
     assert!(answer.contains("drills are not allowed here") && answer.contains("drills.enabled"), "{answer}");
-    let listed = reqwest::get(format!("{url}/api/v1/drills")).await.unwrap();
+    let listed = reqwest::get(format!("{url}api/v1/drills")).await.unwrap();
     assert_eq!(listed.status(), 403);
     let mut sent = scene.send(WISHES.map(wish)).await;
     sent.extend(scene.send(events(0..10)).await);

@@ -54,12 +54,12 @@ async fn last_logged(scene: &Scene) -> (String, String, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_is_created_again_while_drover_runs_is_found_and_restarted_beside_the_old_one() {
-    let Some(scene) = Scene::new(1).await else { return };
+    let Some(mut scene) = Scene::new(1).await else { return };
     scene.send(events_to(0, 0..100)).await;
     let mut drover = scene.run(1).start("drover");
     scene.database.until_accounted(&scene.topic, 100).await;
     scene.delete_topic().await;
-    scene.create_topic(2).await;
+    scene.create_topic(1).await;
     // Past the old position, so that no offset tells that these are other records.
     scene.send(events_to(0, 1_000..1_150)).await;
     drover.until_not_ready("topic.recreated").await;
@@ -77,6 +77,7 @@ async fn a_topic_that_is_created_again_while_drover_runs_is_found_and_restarted_
     assert!(actor.starts_with("operator@"), "{actor}");
     assert_eq!((action.as_str(), outcome.as_str()), ("offsets.restart", "ok"));
 
+    scene.add_partitions(2).await;
     scene.send(events_to(1, 2_000..2_025)).await;
     store_and_stop(&scene, 175).await;
     let of = |incarnation: i32| format!("SELECT count(*) FROM events WHERE incarnation = {incarnation}");

@@ -40,7 +40,7 @@ async fn a_database_that_was_dropped_beside_a_living_group_is_position_lost() {
     scene.send(events(100..200)).await;
     let mut drover = scene.run(1).start("drover-after");
     let reason = drover.until_not_ready("position.lost").await;
-    assert!(reason.contains(&scene.topic) && reason.contains("delete-offsets"), "{reason}");
+    assert!(reason.contains(&scene.topic) && reason.contains("drover offsets restart"), "{reason}");
     assert_eq!(drover.terminate().await.code, Some(1));
     assert_eq!(scene.database.number("SELECT count(*) FROM events").await, Some(0));
     assert_eq!(scene.database.number("SELECT count(*) FROM partition_progress").await, Some(0));

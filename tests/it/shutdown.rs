@@ -48,7 +48,11 @@ async fn stuck(scene: &Scene, command: &DroverCommand) -> (Drover, crate::suppor
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_at_once_and_loses_nothing() {
     let Some(scene) = Scene::new(1).await else { return };
-    let command = scene.run(1).set("DROVER_STORE_LOCK_TIMEOUT", "120s").set("DROVER_STORE_TRANSACTION_TIMEOUT", "120s");
+    let command = scene
+        .run(1)
+        .set("DROVER_STORE_LOCK_TIMEOUT", "120s")
+        .set("DROVER_STORE_TRANSACTION_TIMEOUT", "120s")
+        .set("DROVER_WATCHDOG_TIMEOUT", "180s");
     let (mut drover, held) = stuck(&scene, &command.clone().set("DROVER_SHUTDOWN_GRACE", "120s")).await;
     drover.signal("TERM");
     drover.until_logged("draining").await;
@@ -67,7 +71,11 @@ async fn a_second_signal_ends_at_once_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_stored_within_the_grace_is_named_and_the_exit_says_so() {
     let Some(scene) = Scene::new(1).await else { return };
-    let command = scene.run(1).set("DROVER_STORE_LOCK_TIMEOUT", "120s").set("DROVER_STORE_TRANSACTION_TIMEOUT", "120s");
+    let command = scene
+        .run(1)
+        .set("DROVER_STORE_LOCK_TIMEOUT", "120s")
+        .set("DROVER_STORE_TRANSACTION_TIMEOUT", "120s")
+        .set("DROVER_WATCHDOG_TIMEOUT", "180s");
     let (mut drover, held) = stuck(&scene, &command.clone().set("DROVER_SHUTDOWN_GRACE", "4s")).await;
     let ended = drover.terminate().await;
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);

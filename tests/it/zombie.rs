@@ -51,7 +51,8 @@ async fn a_process_that_was_frozen_in_a_drain_wakes_up_to_what_its_heir_has_stor
 async fn a_process_that_was_frozen_with_a_lock_in_its_hand_is_ended_by_its_heir() {
     let Some(scene) = Scene::new(1).await else { return };
     let mut sent = scene.send(events_to(0, 0..1_000)).await;
-    let patient = consume(&scene, "zombie").set("DROVER_STORE_TRANSACTION_TIMEOUT", "60s");
+    let patient =
+        consume(&scene, "zombie").set("DROVER_STORE_TRANSACTION_TIMEOUT", "60s").set("DROVER_WATCHDOG_TIMEOUT", "90s");
     let mut zombie = patient.set("DROVER_STORE_LOCK_TIMEOUT", "60s").start("zombie");
     scene.database.until_accounted(&scene.topic, 1_000).await;
     let held = scene.database.hold_positions().await;

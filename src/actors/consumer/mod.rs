@@ -11,6 +11,7 @@ mod lanes;
 mod owned;
 mod pauses;
 mod processing;
+mod reading;
 mod receipts;
 mod recorder;
 mod revoke;
@@ -19,7 +20,7 @@ pub mod start;
 mod storm;
 mod watchdog;
 
-use self::intake::{Intake, Taken};
+use self::intake::Intake;
 use self::lanes::{LaneLimits, Lanes};
 use self::owned::Owned;
 use self::processing::Processing;
@@ -34,14 +35,12 @@ use super::metrics::EndOffsets;
 use super::writer_pool::{WriteReply, WriterPool, WriterSlot};
 use crate::board::Board;
 use crate::domain::event::Mapping;
-use crate::domain::failure::StopCode;
 use crate::domain::hold::Hold;
-use crate::domain::record::RawRecord as _;
 use crate::domain::status::{ChildState, ConsumerStatus};
 use crate::domain::storm::StormLimits;
 use crate::kafka::client::ClientIds;
-use crate::kafka::error::{KafkaError, KafkaErrorKind};
-use crate::kafka::group_client::{Group, GroupClient as _, KafkaGroup, RecordOf, RecordStream as _, RecordsOf};
+use crate::kafka::error::KafkaError;
+use crate::kafka::group_client::{Group, GroupClient as _, KafkaGroup, RecordStream as _};
 use crate::kafka::rebalance::{RebalanceEvent, TopicPartition};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
@@ -59,8 +58,6 @@ use tokio::time::Instant;
 /// The actor of a consumer.
 pub type ConsumerActor = TaskActor<ConsumerTask>;
 
-/// Records taken in one go before receipts, rebalances and orders are looked at again.
-const BURST: usize = 256;
 /// How often status, metrics and the hint are looked after.
 const TICK: Duration = Duration::from_millis(250);
 /// How long a consumer whose group gave it nothing counts as starting; a member without partitions hears nothing more.
@@ -68,8 +65,6 @@ const IDLE_MEMBER_AFTER: Duration = Duration::from_secs(10);
 /// How often the topics' ids are compared with those stored. librdkafka reads on in a topic that was created again without a
 /// word, so what it delivers until then is stored under the old incarnation.
 const IDENTITY_CHECK: Duration = Duration::from_secs(10);
-/// Pause after an error of the client, which otherwise reports hundreds a second while no broker answers.
-const ERROR_PAUSE: Duration = Duration::from_millis(100);
 /// How long closing the client may take before it is left to the background.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -298,80 +293,6 @@ impl<'c, G: Group> Work<'c, G> {
                 record = records.next(), if !blocked => self.take_burst(record, &mut records).await?,
             }
         }
-    }
-
-    /// Takes a record and those that are fetched already.
-    async fn take_burst(
-        &mut self,
-        first: Result<RecordOf<'c, G>, KafkaError>,
-        records: &mut RecordsOf<'c, G>,
-    ) -> Result<(), ExitError> {
-        let mut next = Some(first);
-        let mut taken = 0;
-        // What the client has handed over is never dropped: it would look like a gap to the record behind it. So the
-        // loop decides whether to go on before it asks for the next one.
-        while let Some(record) = next {
-            match record {
-                Ok(record) => self.take(&record)?,
-                Err(error) => return self.client_error(&error).await,
-            }
-            taken += 1;
-            next = if taken < BURST && !self.is_blocked() { records.next_fetched() } else { None };
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, record: &RecordOf<'c, G>) -> Result<(), ExitError> {
-        if self.stopping.is_some() {
-            return Ok(());
-        }
-        match self.intake.take(record, &mut self.owned, &mut self.lanes) {
-            Taken::Yes | Taken::Skipped => Ok(()),
-            Taken::LookAgain(id, offset) => {
-                tracing::info!(
-                    consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, expected = offset,
-                    delivered = record.offset(), "the first record lies behind its position; reading once more to confirm the gap"
-                );
-                self.seek(&id, offset, 0)
-            }
-            Taken::Storm(id, storm) => self.quarantine(&id, &storm),
-            Taken::TooLarge(id, bytes) => {
-                let message = self.too_large(&id, record.offset(), bytes);
-                self.stop_partition(&id, StopCode::RecordExceedsMemory, message)
-            }
-        }
-    }
-
-    /// An error between records: most pass by themselves.
-    async fn client_error(&mut self, error: &KafkaError) -> Result<(), ExitError> {
-        if error.is_fatal() && error.kind() != KafkaErrorKind::Fenced {
-            // The client is dead for good; the next generation makes another.
-            return Err(ExitError::error(error.to_string()));
-        }
-        match error.kind() {
-            KafkaErrorKind::Fenced => return Err(ExitError::fenced(error.to_string())),
-            KafkaErrorKind::Configuration | KafkaErrorKind::Unauthorized | KafkaErrorKind::Authentication => {
-                return Err(ExitError::error(error.to_string()));
-            }
-            KafkaErrorKind::OffsetOutOfRange => {
-                self.seek_after_check = true;
-                self.check_positions();
-            }
-            _ if error.is_transient() => {
-                tracing::debug!(consumer_id = %self.task.id, error = %error, "reading was interrupted");
-            }
-            _ => {
-                // It may have passed records over: a jump behind it must be confirmed.
-                tracing::warn!(consumer_id = %self.task.id, error = %error, "reading met an error");
-                for partition in self.owned.iter_mut() {
-                    if let Some(read) = partition.read.as_mut() {
-                        read.doubt();
-                    }
-                }
-            }
-        }
-        tokio::time::sleep(ERROR_PAUSE).await;
-        Ok(())
     }
 
     fn stop(&mut self, deadline: Instant) {

@@ -190,8 +190,8 @@ async fn poison_storm(run: &Run) -> Result<(), String> {
     }
     // Enough for either limit, also when good events of others come between.
     let flood = (3 * u64::from(consecutive)).max(2 * window as u64).min(MOST_POISON);
-    let owned = run.ground.board.consumers().into_iter().flat_map(|consumer| consumer.partitions);
-    let target = owned.filter(|partition| Some(&partition.topic) == run.ground.kafka.topics.first()).next();
+    let mut owned = run.ground.board.consumers().into_iter().flat_map(|consumer| consumer.partitions);
+    let target = owned.find(|partition| Some(&partition.topic) == run.ground.kafka.topics.first());
     let target = target.ok_or("no consumer owns a partition of the topic")?;
     let scope = HoldScope::Partition { topic: target.topic, partition: target.partition };
     run.load.burst(0, flood, Some(target.partition)).await?;

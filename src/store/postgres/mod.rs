@@ -31,6 +31,7 @@ mod range;
 mod refusal;
 mod replicas;
 mod schema;
+mod staging;
 pub mod statements;
 pub mod tls;
 mod topics;

@@ -6,9 +6,7 @@
 //! outcome is unknown and [`StoreWriter::recover`] asks the positions.
 
 use super::connect::{PgSettings, Session, connect_session, error_from};
-use super::statements::{
-    self, BEGIN, COMPARE_STAGE, CREATE_STAGE, END_BLOCKERS, END_SESSION, MERGE_STAGE, Positions, Statements, copy_into,
-};
+use super::statements::{self, BEGIN, END_BLOCKERS, END_SESSION, Positions, Statements};
 use crate::domain::batch::{Advance, Batch};
 use crate::domain::failure::FailureClass;
 use crate::store::row::{STREAM_HEADER, STREAM_TRAILER};
@@ -49,7 +47,7 @@ pub(super) struct Connection {
     pub(super) statements: Statements,
     backend: Backend,
     /// Answers no longer match questions: see [`Connection::write_directly`].
-    out_of_step: AtomicBool,
+    pub(super) out_of_step: AtomicBool,
 }
 
 /// What tells a session of the server from every other, before and after it.
@@ -282,66 +280,6 @@ impl Connection {
         Ok(Some(Receipt { rows, duplicates, dead_letters: new_letters }))
     }
 
-    /// The way after a rewind: through a staging table, past what is there already. What a record ended as when it was first
-    /// stored stands: a dead letter stays one, a row stays one and must be equal, and gaps are cut around both.
-    async fn write_staged(&self, batch: &Batch) -> Result<Receipt, WriteError> {
-        let client = &self.session.client;
-        let positions = Positions::of(batch);
-        let run = async {
-            client.batch_execute(BEGIN).await.map_err(Flight::Other)?;
-            client
-                .query_one(&self.statements.compare_and_swap, &positions.parameters())
-                .await
-                .map_err(Flight::Other)?;
-            let sink = self.stage().await.map_err(Flight::Other)?;
-            let staged = copy_rows(sink, batch, 0..batch.metas().len()).await.map_err(Flight::Rows)?;
-            let inserted = self.merge_stage(batch).await.map_err(Flight::Rows)?;
-            if let Some(row) = client.query_opt(COMPARE_STAGE, &[]).await.map_err(Flight::Other)? {
-                return Err(Flight::Differs(row));
-            }
-            let letters =
-                statements::write_dead_letters(client, &self.statements, batch).await.map_err(Flight::Other)?;
-            statements::write_gaps(client, &self.statements, batch).await.map_err(Flight::Other)?;
-            client.batch_execute("COMMIT").await.map_err(Flight::Other)?;
-            let inserted = u64::try_from(inserted).unwrap_or(0);
-            Ok(Receipt {
-                rows: inserted,
-                duplicates: staged - inserted + batch.dead_letters().len() as u64 - letters,
-                dead_letters: letters,
-            })
-        };
-        match run.await {
-            Ok(receipt) => Ok(receipt),
-            Err(flight) => {
-                if !self.out_of_step.load(Ordering::Relaxed) {
-                    self.roll_back().await;
-                }
-                Err(match flight {
-                    Flight::Rows(error) => self.bad_row(batch, &error, Way::Staged).await,
-                    Flight::Other(error) => WriteError::Store(other_error(&error)),
-                    Flight::Differs(row) => {
-                        differs(batch, &row).unwrap_or_else(|error| WriteError::Store(other_error(&error)))
-                    }
-                })
-            }
-        }
-    }
-
-    /// Makes the staging table of this transaction and begins to copy into it.
-    pub(super) async fn stage(&self) -> Result<CopyInSink<Bytes>, Error> {
-        let client = &self.session.client;
-        client.batch_execute(CREATE_STAGE).await?;
-        let copy: Statement = client.prepare(&copy_into("drover_stage")).await?;
-        self.copy_in(&copy).await
-    }
-
-    /// Moves what was staged into `events`, past what is there, and gives back how many rows were new.
-    pub(super) async fn merge_stage(&self, batch: &Batch) -> Result<i64, Error> {
-        let (topics, partitions, types) = statements::rollup_names(batch);
-        let merged = self.session.client.query_one(MERGE_STAGE, &[&topics, &partitions, &types]).await;
-        merged.and_then(|row| row.try_get(0))
-    }
-
     /// Begins a COPY; where that is refused the connection is out of step.
     pub(super) async fn copy_in(&self, statement: &Statement) -> Result<CopyInSink<Bytes>, Error> {
         let sink = self.session.client.copy_in(statement).await;
@@ -351,7 +289,7 @@ impl Connection {
         sink
     }
 
-    async fn roll_back(&self) {
+    pub(super) async fn roll_back(&self) {
         // Where it fails the connection is gone, and its transaction with it; what is asked next says so.
         if let Err(error) = self.session.client.batch_execute("ROLLBACK").await {
             tracing::debug!(error = %error, "rollback was not answered");
@@ -360,7 +298,7 @@ impl Connection {
 }
 
 impl Positions<'_> {
-    fn parameters(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 5] {
+    pub(super) fn parameters(&self) -> [&(dyn tokio_postgres::types::ToSql + Sync); 5] {
         [&self.topics, &self.partitions, &self.incarnations, &self.from, &self.to]
     }
 }
@@ -375,14 +313,14 @@ pub(super) enum Way {
 }
 
 /// Where in the transaction an error arose: only an error of the rows may be the fault of a row.
-enum Flight {
+pub(super) enum Flight {
     Rows(Error),
     Other(Error),
     /// What is stored for this row differs.
     Differs(Row),
 }
 
-fn differs(batch: &Batch, row: &Row) -> Result<WriteError, Error> {
+pub(super) fn differs(batch: &Batch, row: &Row) -> Result<WriteError, Error> {
     let (topic, partition, offset): (&str, i32, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     Ok(WriteError::differs(batch, topic, partition, offset))
 }
@@ -407,7 +345,7 @@ fn is_own_key(error: &Error) -> bool {
 }
 
 /// An error of a statement that carries no rows can never be the fault of a row.
-fn other_error(error: &Error) -> StoreError {
+pub(super) fn other_error(error: &Error) -> StoreError {
     let error = error_from(error, "storing a batch");
     if error.class == FailureClass::Split { StoreError { class: FailureClass::Bug, ..error } } else { error }
 }

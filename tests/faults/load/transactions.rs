@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Events of one transaction.
-const EVENTS: i64 = 200;
+const EVENTS: i64 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends transactions until told to stop; the last one is whole.
