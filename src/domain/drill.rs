@@ -337,7 +337,6 @@ pub enum DrillRefused {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a missing value is the failure of the test")]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a missing value is the failure of the test")]
 
