@@ -27,8 +27,9 @@ use tokio::time::Instant;
 const PACE: Duration = Duration::from_millis(20);
 /// The embedded broker's work grows with the number of batches, so few large ones are sent.
 const LINGER_MS: &str = "100";
-/// Silence after which a child is found, in the time that somebody looks on.
-const WATCHDOG_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence after which a child is found, in the time that somebody looks on; a transaction must end before it.
+const WATCHDOG_TIMEOUT: &str = "10s";
+const TRANSACTION_TIMEOUT: &str = "8s";
 /// How long the end waits for events that are on their way.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -60,6 +61,8 @@ pub fn prepare(args: &DemoArgs, mut overrides: Vec<Override>) -> anyhow::Result<
     let stamp = format!("{}_{}", chrono::Utc::now().format("%Y%m%d_%H%M%S"), std::process::id());
     let mut scratch = None;
     let mut set = |key: &'static str, value: String| overrides.push(Override { key, value, flag: "drover demo" });
+    set("watchdog.timeout", WATCHDOG_TIMEOUT.to_owned());
+    set("store.transaction_timeout", TRANSACTION_TIMEOUT.to_owned());
     set("kafka.brokers", broker.bootstrap_servers().to_owned());
     if args.store.database_url.is_some() {
         set("store.schema", format!("drover_demo_{stamp}"));
@@ -79,7 +82,6 @@ pub fn prepare(args: &DemoArgs, mut overrides: Vec<Override>) -> anyhow::Result<
     }
     // It is there to be broken, and to be seen to recover.
     config.drills.enabled = true;
-    config.watchdog.timeout = WATCHDOG_TIMEOUT;
     // Its rebalances take a second there; the classic protocol's wait for whole sessions.
     config.kafka.protocol = GroupProtocol::Consumer;
     config.kafka.producer.entry("linger.ms".to_owned()).or_insert_with(|| LINGER_MS.to_owned());
