@@ -5,18 +5,23 @@ use drover::domain::record::OwnedRecord;
 use drover::processor::{Processed, Processor, ProcessorError};
 use drover::store::{self, DeadLetterFilter};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 /// Cannot do offset 3 of partition 0 while its gate is closed, and rejects offset 5 of it at the third try.
 #[derive(Default)]
 struct Gate {
     open: AtomicBool,
-    tries: std::sync::atomic::AtomicU32,
+    tries: AtomicU32,
+    /// The last offset of partition 0 that it was shown.
+    furthest: AtomicI64,
 }
 
 impl Processor for Gate {
     fn process(&self, record: OwnedRecord) -> Processed<'_> {
         Box::pin(async move {
+            if record.partition == 0 {
+                self.furthest.fetch_max(record.offset, Ordering::SeqCst);
+            }
             match (record.partition, record.offset) {
                 (0, 3) if !self.open.load(Ordering::SeqCst) => Err(ProcessorError::Transient("closed".into())),
                 (0, 5) if self.tries.fetch_add(1, Ordering::SeqCst) < 2 => {
@@ -42,6 +47,8 @@ fn a_record_that_waits_for_the_processor_holds_up_its_own_partition_in_order_and
         let all = i64::try_from(EVENTS).unwrap();
         drover.until_stored(1, all).await;
         assert_eq!(drover.position(0), Some(3), "what lies before it is stored, what lies behind it waits");
+        let furthest = gate.furthest.load(Ordering::SeqCst);
+        assert!(furthest < 3 + 128, "half of the places are its share, but it was read up to {furthest}");
         gate.open.store(true, Ordering::SeqCst);
         drover.until_stored(0, all).await;
         let store = store::open(&drover.store).unwrap();

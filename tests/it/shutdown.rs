@@ -9,9 +9,16 @@ use crate::support::wait::until;
 async fn sigterm_under_load_ends_with_a_receipt_and_kafka_knows_the_positions() {
     let Some(scene) = Scene::new(3).await else { return };
     let mut drover = scene.run(2).set("DROVER_LIMITS_BATCH_ROWS", 100).start("drover");
-    let sent = scene.send(events(0..30_000)).await;
-    scene.database.until_accounted(&scene.topic, 1_000).await;
-    let ended = drover.terminate().await;
+    // A partition that is on its way from one consumer to the other belongs to neither, and is in no receipt.
+    until("each consumer to own something", async || {
+        let owned = drover.owned().await;
+        owned.values().all(|&count| count > 0) && owned.values().sum::<usize>() == 3
+    })
+    .await;
+    let (sent, ended) = futures::join!(scene.send(events(0..30_000)), async {
+        scene.database.until_accounted(&scene.topic, 1_000).await;
+        drover.terminate().await
+    });
     assert_eq!(ended.code, Some(0), "{}", ended.stdout);
     assert!(ended.stdout.contains("nothing was left"), "{}", ended.stdout);
     let stored = scene.database.accounted(&scene.topic).await;
