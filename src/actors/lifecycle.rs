@@ -26,6 +26,9 @@ use crate::domain::status::{ChildState, ExitReason};
 /// from outside; its successor must not wait for ever, and the store's compare-and-swap fences what it may still do.
 const TASK_END_GRACE: Duration = Duration::from_secs(5);
 
+/// Looks at a heartbeat within the silence that it may keep.
+const LOOKS_PER_LIMIT: u32 = 20;
+
 /// Time between two heartbeats of a child that waits for work.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -283,8 +286,8 @@ impl<T: Task> TaskActor<T> {
     fn watch_progress(&self, limit: Duration, ctx: &mut Context<Self>) {
         let mut seen = (self.control.progress.load(Ordering::Relaxed), Instant::now());
         let mut ended = false;
-        // Four looks per limit: a stall is found after at most a quarter more than the limit.
-        ctx.run_interval(limit / 4, move |actor, ctx| {
+        // The silence counts from the look that saw the last heartbeat: a stall is found at most two looks after the limit.
+        ctx.run_interval(limit / LOOKS_PER_LIMIT, move |actor, ctx| {
             let progress = actor.control.progress.load(Ordering::Relaxed);
             if progress != seen.0 {
                 seen = (progress, Instant::now());

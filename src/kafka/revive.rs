@@ -3,7 +3,7 @@
 //! A broker that has just started can answer for a moment that the cluster has no brokers at all: a single KRaft node does
 //! so until its controller lets it in. librdkafka (2.10 and newer) then forgets every broker, and since it has none left to
 //! ask, it stays so for good: consumers read nothing, producers send nothing, and no error says it
-//! (confluentinc/librdkafka issue 5301). Each client has one thread that sleeps, looks at a flag once a second, and acts only
+//! (confluentinc/librdkafka issue 5301). Each client has one thread that sleeps, looks at a flag, and acts only
 //! after "all brokers are down" until a broker answers. It keeps no client alive and ends with its client.
 
 use super::native;
@@ -14,12 +14,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Time between two looks, and the shortest between two revivals.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a broker may take to answer before it counts as one that does not.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest time between two revivals that did not help, for example because a login is refused. Each costs librdkafka the
-/// memory of one address list for the life of the client.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Revivals that follow one another quickly: a broker may say for some seconds that there is none.
+const QUICK_REVIVALS: u32 = 20;
+/// Time between later ones, which do not help for another reason, such as a login that is refused. Each costs librdkafka
+/// the memory of one address list for the life of the client.
+const LATER: Duration = Duration::from_secs(30);
 /// Kafka's port where none is named.
 const DEFAULT_PORT: u16 = 9092;
 
@@ -41,11 +43,11 @@ where
 }
 
 fn watch<T, C: ClientContext>(value: &Weak<T>, client_of: fn(&T) -> &Client<C>, all_down: &AtomicBool, brokers: &str) {
-    let mut pause = LOOK_AGAIN;
+    let mut revivals = 0;
     loop {
-        std::thread::sleep(pause);
+        std::thread::sleep(if revivals > QUICK_REVIVALS { LATER } else { LOOK_AGAIN });
         if !all_down.load(Ordering::Relaxed) {
-            pause = LOOK_AGAIN;
+            revivals = 0;
             if value.strong_count() == 0 {
                 return;
             }
@@ -53,16 +55,18 @@ fn watch<T, C: ClientContext>(value: &Weak<T>, client_of: fn(&T) -> &Client<C>, 
         }
         // Held for this look only: whoever drops the client waits for it at most that long.
         let Some(value) = value.upgrade() else { return };
+        // While nobody listens the client is left alone: a question would only make it try, and log, more often.
+        if !listens(brokers) {
+            revivals = 0;
+            continue;
+        }
         let client = client_of(&value);
         if native::has_brokers(client, ANSWER_TIMEOUT) {
             all_down.store(false, Ordering::Relaxed);
-            pause = LOOK_AGAIN;
-        } else if listens(brokers) {
+        } else {
             tracing::info!("brokers can be reached and the client does not ask them; telling it of them again");
             native::add_brokers(client, brokers);
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        } else {
-            pause = LOOK_AGAIN;
+            revivals += 1;
         }
     }
 }

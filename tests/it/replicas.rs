@@ -3,9 +3,12 @@
 use crate::support::drover::{Drover, DroverCommand};
 use crate::support::events::events;
 use crate::support::scene::Scene;
-use crate::support::wait::{until, until_some};
+use crate::support::wait::{PATIENCE, until, until_some};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// `drover run` with two consumers as this replica.
 fn replica(scene: &Scene, id: &str) -> DroverCommand {
@@ -117,6 +120,41 @@ async fn a_place_that_somebody_else_took_meanwhile_fences_its_consumer_alone() {
     assert_eq!(restarts(&drover).await, 0, "a fenced consumer is not started again by itself");
     drop(other);
     drover.terminate().await;
+    is_audited(&scene).await;
+}
+
+/// Kafka fences a member that came back after an outage longer than its session, because of its own late commit. That is
+/// told from another process by the place, which the store lends to one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_kafka_fences_while_its_place_is_its_own_joins_again() {
+    let Some(scene) = Scene::new(4).await else { return };
+    let mut drover = replica(&scene, "r-1").start("drover");
+    drover.until_each_owns(2).await;
+    let (brokers, group, topic) = (scene.brokers.clone(), scene.group.clone(), scene.topic.clone());
+    let fence = tokio::task::spawn_blocking(move || {
+        let other: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", group)
+            .set("group.instance.id", "r-1-consumer-1")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("enable.auto.commit", "false")
+            .create()
+            .unwrap();
+        other.subscribe(&[&topic]).unwrap();
+        // Until it is fenced in its turn, by the member that joined again.
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while other.client().fatal_error().is_none() {
+            assert!(std::time::Instant::now() < deadline, "the other member was never fenced");
+            let _ = other.poll(Duration::from_millis(100));
+        }
+    });
+    fence.await.unwrap();
+    assert!(restarts(&drover).await >= 1, "it was started again");
+    drover.until_each_owns(2).await;
+    scene.send(events(0..1_000)).await;
+    scene.database.until_accounted(&scene.topic, 1_000).await;
+    drover.until_ready().await;
+    drover.stop().await;
     is_audited(&scene).await;
 }
 

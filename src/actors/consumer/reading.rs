@@ -5,6 +5,7 @@
 
 use super::intake::Taken;
 use super::{ExitError, Work};
+use crate::actors::leases::Place;
 use crate::domain::failure::StopCode;
 use crate::domain::record::RawRecord as _;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
@@ -66,6 +67,11 @@ impl<'c, G: Group> Work<'c, G> {
             return Err(ExitError::error(error.to_string()));
         }
         match error.kind() {
+            KafkaErrorKind::Fenced if self.task.place.as_ref().is_some_and(Place::is_held) => {
+                // No other process of this store can be it. Kafka also says so of a member that came back under its static
+                // id after an outage longer than its session, when a commit from before is still on its way.
+                return Err(ExitError::error(format!("{error}; its place is its own, so it joins again")));
+            }
             KafkaErrorKind::Fenced => return Err(ExitError::fenced(error.to_string())),
             KafkaErrorKind::Configuration | KafkaErrorKind::Unauthorized | KafkaErrorKind::Authentication => {
                 return Err(ExitError::error(error.to_string()));
