@@ -124,7 +124,7 @@ fn a_client_that_was_told_of_no_brokers_finds_them_again() {
     until("an answer without brokers", || broker.empty.load(Ordering::SeqCst) > 0);
     until("the client to have forgotten them", || !native::has_brokers(client, ANSWER_TIMEOUT));
     broker.forgets.store(false, Ordering::SeqCst);
-    assert!(!native::has_brokers(client, Duration::from_secs(3)), "it came back alone: is this still needed?");
+    // Left alone it may come back by an answer that was under way, and without one never: then only the revival helps.
 
     look_after(&producer, |producer| producer.client(), Arc::clone(&all_down), &brokers);
     until("the client to be told again", || !all_down.load(Ordering::Relaxed));
