@@ -50,7 +50,7 @@ pub async fn recovery(client: &Client, fault: &Fault, partition: i32) -> Option<
         Measure::FirstRow => {
             // Nothing can be stored that is not there: the load may need longer than drover to find the brokers again.
             let sql = "SELECT greatest(0, extract(epoch FROM min(committed_at)) \
-                       - greatest(extract(epoch FROM $2), min(confirmed_us) / 1e6))::float8 FROM commits \
+                       - greatest(extract(epoch FROM $2::timestamptz), min(confirmed_us) / 1e6))::float8 FROM commits \
                        WHERE partition = $1 AND committed_at > $2 HAVING count(*) > 0";
             let row = client.query_opt(sql, &[&partition, &utc(fault.ended)]).await.unwrap();
             row.map(|row| row.get(0))
