@@ -6,7 +6,9 @@
 //!     ├── consumer-1 … N       TaskActor + one tokio task each; stop first
 //!     ├── writer-1 … M         TaskActor + one tokio task each; the queue belongs to the pool and outlives them
 //!     ├── dead-letter          TaskActor + one tokio task
-//!     └── metrics              TaskActor + one tokio task; stops last
+//!     ├── audit                TaskActor + one tokio task; there when `audit.interval` is not 0
+//!     ├── metrics              TaskActor + one tokio task
+//!     └── replica              TaskActor + one tokio task; stops last
 //! ```
 //!
 //! All actors live on the System thread, where they only route and decide; the System stands on a multi-thread tokio

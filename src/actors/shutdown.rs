@@ -1,4 +1,4 @@
-//! The ordered, bounded shutdown: consumers, db writers, dead letter, metrics, replica.
+//! The ordered, bounded shutdown: consumers, db writers, dead letter, audit, metrics, replica.
 //!
 //! Each kind drains in parallel and only when the kind before it has ended, because what a consumer has in flight needs
 //! a writer. Children of a later kind are still restarted while they wait for their turn. What does not end in time is
@@ -14,8 +14,14 @@ use super::supervisor::SupervisorActor;
 use crate::domain::status::{ChildKind, ChildState};
 
 /// The order in which kinds stop: up the stream before down, those that only watch last.
-const ORDER: [ChildKind; 5] =
-    [ChildKind::Consumer, ChildKind::DbWriter, ChildKind::DeadLetter, ChildKind::Metrics, ChildKind::Replica];
+const ORDER: [ChildKind; 6] = [
+    ChildKind::Consumer,
+    ChildKind::DbWriter,
+    ChildKind::DeadLetter,
+    ChildKind::Audit,
+    ChildKind::Metrics,
+    ChildKind::Replica,
+];
 
 /// The most that is kept back of the deadline for each later kind: a consumer that overruns must not cost the writers
 /// the moment that they need to close.

@@ -66,7 +66,7 @@ pub enum ConsumersCommand {
     },
     /// Drain a consumer, or any other child, and start it again with a full restart budget, also out of failed.
     Restart {
-        /// Id of the child, such as consumer-1, writer-1, dead-letter or metrics.
+        /// Id of the child, such as consumer-1, writer-1, dead-letter, audit, metrics or replica.
         id: String,
         /// The running drover.
         #[command(flatten)]

@@ -146,9 +146,9 @@ impl FromStr for OffsetTarget {
             "beginning" => Ok(Self::Beginning),
             "end" => Ok(Self::End),
             "committed" => Ok(Self::Committed),
-            time => chrono::DateTime::parse_from_rfc3339(time)
-                .map(|time| Self::Time(time.timestamp_millis()))
-                .map_err(|_| "is no offset, no time such as 2026-01-02T12:00:00Z, and not beginning or end".into()),
+            time => chrono::DateTime::parse_from_rfc3339(time).map(|time| Self::Time(time.timestamp_millis())).map_err(
+                |_| "is no offset, no time such as 2026-01-02T12:00:00Z, and not beginning, end or committed".into(),
+            ),
         }
     }
 }

@@ -161,6 +161,10 @@ impl<G: Group> Work<'_, G> {
         if let Some(partition) = self.owned.get(id) {
             partition.stop = Some(stop);
             partition.read = None;
+            if code == StopCode::RecordExceedsMemory {
+                // What was taken before it is good, and is stored: the position then stands at the record that is too large.
+                return self.consumer.pause(std::slice::from_ref(id)).map_err(failed);
+            }
             partition.processing.clear();
             partition.epoch = epoch;
             let lane = partition.lane;

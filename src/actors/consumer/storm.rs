@@ -100,10 +100,14 @@ impl<G: Group> Work<'_, G> {
     pub(super) fn too_large(&self, id: &TopicPartition, offset: i64, bytes: usize) -> String {
         format!(
             "topic \"{}\" partition {}: the record at offset {offset} has {bytes} bytes, and limits.memory leaves {} for one; \
-             it cannot even be kept as a dead letter. Raise limits.memory, or skip the record",
+             it cannot even be kept as a dead letter. Raise limits.memory and restart; or give it up with `drover offsets skip {} \
+             --partition {} --to {}` while drover is stopped",
             id.topic,
             id.partition,
-            self.task.budget.most_for_one()
+            self.task.budget.most_for_one(),
+            id.topic,
+            id.partition,
+            offset + 1
         )
     }
 

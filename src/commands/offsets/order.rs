@@ -51,7 +51,10 @@ impl Order {
             if let Err(error) = viewer.store.change_offsets(&self.change, &entry).await {
                 let failed = AuditEntry { outcome: format!("failed: {error}"), ..entry };
                 if let Err(unwritten) = viewer.store.append_audit(&failed).await {
-                    tracing::debug!(error = %unwritten, "the failure was not written into the audit log");
+                    tracing::warn!(
+                        error = %unwritten, actor = %failed.actor, action = %failed.action, target = %failed.target,
+                        outcome = %failed.outcome, "the failure was not written into the audit log"
+                    );
                 }
                 return Err(error.into());
             }
