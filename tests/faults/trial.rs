@@ -294,7 +294,6 @@ impl Trial {
         client
     }
 
-    /// The second half.
     pub async fn end(mut self, client: &tokio_postgres::Client) -> Verdict {
         self.judge(client).await;
         if self.verdict.failures.is_empty() {
@@ -387,7 +386,8 @@ impl Trial {
                 }
             }
             self.verdict.recoveries_ms.push(u64::try_from(slowest.as_millis()).unwrap_or(u64::MAX));
-            let late = self.goal.filter(|goal| slowest > *goal);
+            // Beside every other test no machine is quiet: there a time is told and not judged.
+            let late = self.goal.filter(|goal| slowest > *goal && !self.stage.quick);
             self.expect(late.is_none(), || {
                 format!(
                     "fault {}: recovery took {slowest:.1?}, the goal is {:.1?}",
