@@ -210,7 +210,11 @@ fn machine() -> String {
     )
 }
 
+/// The commit of the checkout, which is the binary's only when scripts/faults has built it.
 fn commit() -> String {
+    if std::env::var_os("DROVER_FAULTS_BUILT").is_none() {
+        return "a binary that was given".to_owned();
+    }
     let git = |args: &[&str]| said(Command::new("git").args(args).current_dir(env!("CARGO_MANIFEST_DIR")));
     let changed = !git(&["status", "--porcelain", "--", "src", "tests", "migrations", "Cargo.lock"]).is_empty();
     format!("{}{}", git(&["rev-parse", "--short", "HEAD"]), if changed { "+changes" } else { "" })
