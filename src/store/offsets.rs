@@ -47,6 +47,8 @@ pub enum OffsetChange {
         topic_id: Option<String>,
         /// The incarnation that was seen; `None` for a topic that the store does not know.
         seen: Option<i32>,
+        /// The position of each partition that was seen.
+        positions: BTreeMap<i32, i64>,
         /// Where each of its partitions starts. Partitions that are not here are no longer read.
         starts: BTreeMap<i32, i64>,
     },

@@ -80,9 +80,20 @@ async fn a_position_that_was_moved_meanwhile_is_not_set_back_and_nothing_is_writ
     assert_eq!(error.class, FailureClass::Fenced, "{error}");
     let skip = OffsetChange::Skip { topic: TOPIC.into(), of: PositionMove { incarnation: 2, ..at(0, 20, 30) } };
     assert_eq!(change(&test, skip).await.unwrap_err().class, FailureClass::Fenced);
-    let restart =
-        OffsetChange::Restart { topic: TOPIC.into(), topic_id: None, seen: Some(2), starts: BTreeMap::from([(0, 0)]) };
-    assert_eq!(change(&test, restart).await.unwrap_err().class, FailureClass::Fenced);
+    let restart = |seen, positions: &[(i32, i64)]| OffsetChange::Restart {
+        topic: TOPIC.into(),
+        topic_id: None,
+        seen: Some(seen),
+        positions: positions.iter().copied().collect(),
+        starts: BTreeMap::from([(0, 0)]),
+    };
+    let of_another_incarnation = restart(2, &[(0, 20), (1, 20)]);
+    assert_eq!(change(&test, of_another_incarnation).await.unwrap_err().class, FailureClass::Fenced);
+    // A process that stored after the look, or added a partition: what it stored would be read a second time.
+    for positions in [[(0, 20), (1, 19)].as_slice(), &[(0, 20)], &[(0, 20), (1, 20), (2, 0)]] {
+        let error = change(&test, restart(1, positions)).await.unwrap_err();
+        assert_eq!(error.class, FailureClass::Fenced, "{positions:?}: {error}");
+    }
     assert_eq!((next_offset(&test, 0).await, next_offset(&test, 1).await), (20, 20));
     assert_eq!(logged(&test).await, 0);
 }
@@ -118,6 +129,7 @@ async fn a_topic_gets_its_next_incarnation_beside_the_old_one(test: Arc<TestStor
         topic: TOPIC.into(),
         topic_id: Some("id-2".into()),
         seen: Some(1),
+        positions: BTreeMap::from([(0, 20), (1, 0)]),
         starts: BTreeMap::from([(0, 3), (2, 0)]),
     };
     change(&test, restart).await.unwrap();
@@ -145,6 +157,7 @@ async fn a_topic_that_the_store_does_not_know_gets_its_first_incarnation(test: A
         topic: TOPIC.into(),
         topic_id: Some("id-1".into()),
         seen,
+        positions: BTreeMap::new(),
         starts: BTreeMap::from([(0, 7)]),
     };
     change(&test, restart(None)).await.unwrap();

@@ -91,11 +91,20 @@ async fn restart(
     connection: &mut AsyncPgConnection,
     topic: &str,
     topic_id: Option<&str>,
-    seen: Option<i32>,
+    (seen, positions): (Option<i32>, &BTreeMap<i32, i64>),
     starts: &BTreeMap<i32, i64>,
 ) -> Result<(), Failure> {
     let incarnation = seen.unwrap_or(0) + 1;
     let what = format!("topic {topic}");
+    // Locked, so that nobody stores between the look and the end of the transaction.
+    let now: Vec<(i32, i64)> = partition_progress::table
+        .filter(partition_progress::topic.eq(topic))
+        .order(partition_progress::partition)
+        .select((partition_progress::partition, partition_progress::next_offset))
+        .for_update()
+        .load(connection)
+        .await?;
+    one(usize::from(now.iter().copied().eq(positions.iter().map(|(&partition, &at)| (partition, at)))), &what)?;
     match seen {
         None => {
             let registered = diesel::sql_query(
@@ -123,12 +132,7 @@ async fn restart(
                 .execute(connection)
                 .await?;
             one(moved, &what)?;
-            let partitions: Vec<i32> = partition_progress::table
-                .filter(partition_progress::topic.eq(topic))
-                .select(partition_progress::partition)
-                .load(connection)
-                .await?;
-            for gone in partitions.iter().filter(|partition| !starts.contains_key(partition)) {
+            for gone in positions.keys().filter(|partition| !starts.contains_key(partition)) {
                 diesel::delete(partition_progress::table.find((topic, gone))).execute(connection).await?;
             }
         }
@@ -180,8 +184,8 @@ async fn change(connection: &mut AsyncPgConnection, change: &OffsetChange, entry
                     }
                 }
                 OffsetChange::Skip { topic, of } => skip(connection, topic, *of).await?,
-                OffsetChange::Restart { topic, topic_id, seen, starts } => {
-                    restart(connection, topic, topic_id.as_deref(), *seen, starts).await?;
+                OffsetChange::Restart { topic, topic_id, seen, positions, starts } => {
+                    restart(connection, topic, topic_id.as_deref(), (*seen, positions), starts).await?;
                 }
                 OffsetChange::Claim { seen, cluster_id, group, topic_ids } => {
                     claim(connection, seen, (cluster_id, group), topic_ids).await?;
