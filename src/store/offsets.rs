@@ -25,7 +25,8 @@ pub struct PositionMove {
 /// What an operator orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OffsetChange {
-    /// Positions go back, so that records are read again; what is stored stays and is skipped as a duplicate.
+    /// Positions go back, so that records are read again; what is stored stays and is skipped as a duplicate. Gaps
+    /// from there on are taken back: whoever reads again writes them down again.
     Rewind {
         /// Topic.
         topic: String,

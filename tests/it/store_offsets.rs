@@ -16,6 +16,7 @@ crate::on_both_stores! { true:
     a_position_goes_back_and_what_is_stored_stays,
     a_position_that_was_moved_meanwhile_is_not_set_back_and_nothing_is_written,
     what_is_skipped_is_a_known_loss,
+    what_was_skipped_is_stored_after_a_rewind_and_is_no_loss_any_more,
     what_is_stored_in_a_skipped_range_is_not_covered,
     a_topic_gets_its_next_incarnation_beside_the_old_one,
     a_topic_that_the_store_does_not_know_gets_its_first_incarnation,
@@ -108,6 +109,26 @@ async fn what_is_skipped_is_a_known_loss(test: Arc<TestStore>) {
     assert!(report.clean, "{report:?}");
     assert_eq!((report.partitions[0].known_loss, report.partitions[0].rows), (30, 30));
     assert_eq!(test.number("SELECT count(*) FROM offset_gaps WHERE reason = 'skipped'").await, 1);
+}
+
+async fn what_was_skipped_is_stored_after_a_rewind_and_is_no_loss_any_more(test: Arc<TestStore>) {
+    registered(&test, &[(0, 0), (1, 0)]).await;
+    let mut writer = test.store.writer("w");
+    for partition in [0, 1] {
+        store(&mut writer, &rows(partition, 0..20)).await;
+        change(&test, OffsetChange::Skip { topic: TOPIC.into(), of: at(partition, 20, 50) }).await.unwrap();
+        store(&mut writer, &rows(partition, 50..60)).await;
+    }
+    // Into the gap, and then to before it.
+    for (to, lost) in [(30, 10), (10, 0)] {
+        change(&test, rewind(vec![at(0, 60, to)])).await.unwrap();
+        assert!(full(&test).await.clean, "while it waits to be read again");
+        store(&mut writer, &rows(0, to..60)).await;
+        let report = full(&test).await;
+        assert!(report.clean, "{report:?}");
+        let found: Vec<_> = report.partitions.iter().map(|one| (one.rows, one.known_loss)).collect();
+        assert_eq!(found, [(60 - lost, lost), (30, 30)], "the other partition keeps its gap");
+    }
 }
 
 async fn what_is_stored_in_a_skipped_range_is_not_covered(test: Arc<TestStore>) {

@@ -47,6 +47,20 @@ async fn rewind(connection: &mut AsyncPgConnection, topic: &str, of: PositionMov
     .execute(connection)
     .await?;
     one(moved, &format!("the position of {topic} [{}]", of.partition))?;
+    // What is read again records its gaps again: rows inside a gap that stays would be there twice.
+    for sql in [
+        "DELETE FROM offset_gaps WHERE topic = $1 AND partition = $2 AND incarnation = $3 AND first_offset >= $4",
+        "UPDATE offset_gaps SET next_offset = $4 \
+         WHERE topic = $1 AND partition = $2 AND incarnation = $3 AND first_offset < $4 AND next_offset > $4",
+    ] {
+        diesel::sql_query(sql)
+            .bind::<Text, _>(topic)
+            .bind::<Integer, _>(of.partition)
+            .bind::<Integer, _>(of.incarnation)
+            .bind::<BigInt, _>(of.to)
+            .execute(connection)
+            .await?;
+    }
     // What is read again is audited again.
     diesel::sql_query(
         "UPDATE audit_marks SET next_offset = $4, marked_at = now() \
