@@ -7,7 +7,7 @@ use drover::domain::failure::FailureClass;
 use drover::store::StoreError;
 use drover::store::audit::{AuditReport, audit};
 use drover::store::audit_log::AuditEntry;
-use drover::store::audit_marks::{AuditMark, IncarnationId};
+use drover::store::audit_marks::{AuditMark, Audited, IncarnationId};
 use drover::store::offsets::{OffsetChange, PositionMove};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,10 +58,14 @@ async fn a_position_goes_back_and_what_is_stored_stays(test: Arc<TestStore>) {
     let mut writer = test.store.writer("w");
     store(&mut writer, &rows(0, 5..20)).await;
     let id = IncarnationId { topic: TOPIC.into(), partition: 0, incarnation: 1 };
-    test.store.set_audit_marks(&[AuditMark { id, next_offset: 20 }]).await.unwrap();
+    let mark = |id, next_offset, from| Audited { mark: AuditMark { id, next_offset }, from };
+    test.store.set_audit_marks(&[mark(id.clone(), 20, 0)]).await.unwrap();
     change(&test, rewind(vec![at(0, 20, 12)])).await.unwrap();
     assert_eq!(next_offset(&test, 0).await, 12);
     assert_eq!(test.store.audit_marks().await.unwrap()[0].next_offset, 12, "what is read again is audited again");
+    // By an audit that began before, and looked at what is new.
+    test.store.set_audit_marks(&[mark(id, 20, 15)]).await.unwrap();
+    assert_eq!(test.store.audit_marks().await.unwrap()[0].next_offset, 12, "it vouches for what it saw alone");
     assert_eq!(store(&mut writer, &rows(0, 12..22)).await.duplicates, 8);
     // Further back than where the store began.
     change(&test, rewind(vec![at(0, 22, 2)])).await.unwrap();
