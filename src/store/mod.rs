@@ -255,6 +255,8 @@ pub struct RangeContent {
     pub unaccounted_offsets: i64,
     /// Offsets that more than one of row, dead letter and gap account for.
     pub overlapping: i64,
+    /// The first of them.
+    pub first_overlapping: Option<i64>,
 }
 
 /// One migration.
