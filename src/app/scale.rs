@@ -1,7 +1,8 @@
 //! More or fewer consumers and writers while running.
 //!
 //! One such order at a time. Children are added one after the other and taken away all at once, the newest first; each that
-//! goes finishes what it has in flight, at most `shutdown.grace` long, and a consumer gives its place in the group up. Writers
+//! goes finishes what it has in flight, at most `shutdown.grace` long, and a consumer gives its places in the group and among the
+//! replicas up. Writers
 //! come before the consumers that need them and go after those that do not need them any more. What could not be finished
 //! in time is not lost: its position has not moved, so it is read again.
 
@@ -104,6 +105,9 @@ impl AppOperator {
         let late = self.remove(&removed).await?;
         for id in &removed {
             self.forget_pause(id).await;
+            if let Some(place) = self.fleet.place(id) {
+                place.give_back().await;
+            }
         }
         Ok(told("consumer", before, want, &removed, &late))
     }
