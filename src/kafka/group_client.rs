@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// A group that can be joined.
@@ -152,13 +153,15 @@ pub struct KafkaGroup {
     pub fetch_bytes: usize,
     /// The client of the last generation.
     pub former: Former,
+    /// Set when the consumer does not come back: however its client ends from then on, it gives its static place up.
+    pub gone: Arc<AtomicBool>,
 }
 
 impl Group for KafkaGroup {
     type Client = GroupConsumer;
 
     fn join(&self, ids: &ClientIds<'_>) -> KafkaResult<GroupConsumer> {
-        GroupConsumer::join(&self.kafka, ids, self.fetch_bytes, &self.former)
+        GroupConsumer::join(&self.kafka, ids, self.fetch_bytes, &self.former, &self.gone)
     }
 }
 
