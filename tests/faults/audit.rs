@@ -145,7 +145,7 @@ async fn prepare(client: &Client, schema: &str, topic: &str, sent: &[Sent], ends
     let own = "source IS NULL";
     client
         .batch_execute(&format!(
-            "CREATE TEMP TABLE sent (id bigint, partition integer, \"offset\" bigint, fate text, value bytea);
+            "CREATE TEMP TABLE sent (id bigint, partition integer, \"offset\" bigint, fate text, confirmed_us bigint, value bytea);
              CREATE TEMP TABLE ends (partition integer, end_offset bigint);
              CREATE TEMP TABLE stored AS SELECT partition, \"offset\", (payload->>'id')::bigint AS id, consumer_id,
                  pg_xact_commit_timestamp(xmin) AS committed_at FROM {schema}.events {of_topic} AND {own};
@@ -177,8 +177,12 @@ async fn copy(client: &Client, sent: &[Sent]) {
     let sink = client.copy_in("COPY sent FROM STDIN").await.unwrap();
     let mut sink = std::pin::pin!(sink);
     let mut text = String::new();
-    for Sent { id, partition, offset, fate, value } in sent {
+    for Sent { id, partition, offset, fate, confirmed_us, value } in sent {
         write!(text, "{id}\t{partition}\t{offset}\t{}\t", fate.name()).unwrap();
+        match confirmed_us {
+            None => text.push_str("\\N\t"),
+            Some(at) => write!(text, "{at}\t").unwrap(),
+        }
         match value {
             None => text.push_str("\\N"),
             Some(value) => {

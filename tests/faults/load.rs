@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 mod transactions;
 
@@ -54,6 +54,8 @@ pub struct Sent {
     pub partition: i32,
     pub offset: i64,
     pub fate: Fate,
+    /// When the brokers said that they have it, in microseconds since the epoch.
+    pub confirmed_us: Option<i64>,
     /// The bytes, for those that become dead letters.
     pub value: Option<Vec<u8>>,
 }
@@ -219,7 +221,7 @@ impl Load {
         let mut confirmed = vec![false; usize::try_from(end - self.spec.first_id).unwrap_or(0)];
         let mut sent: Vec<Sent> = delivered
             .into_iter()
-            .map(|(id, partition, offset)| {
+            .map(|Delivered { id, partition, offset, at_us }| {
                 confirmed[usize::try_from(id - self.spec.first_id).unwrap()] = true;
                 let fate = match self.spec.kind {
                     Kind::Good => Fate::Row,
@@ -227,7 +229,8 @@ impl Load {
                     Kind::Transactions if aborted.iter().any(|ids| ids.contains(&id)) => Fate::Nothing,
                     Kind::Transactions => Fate::Row,
                 };
-                Sent { id, partition, offset, fate, value: (fate == Fate::DeadLetter).then(|| self.spec.value(id)) }
+                let value = (fate == Fate::DeadLetter).then(|| self.spec.value(id));
+                Sent { id, partition, offset, fate, confirmed_us: Some(at_us), value }
             })
             .collect();
         let unconfirmed = (self.spec.first_id..end).zip(&confirmed).filter(|(_, confirmed)| !**confirmed);
@@ -236,6 +239,7 @@ impl Load {
             partition: -1,
             offset: -1,
             fate: Fate::Unconfirmed,
+            confirmed_us: None,
             value: None,
         }));
         Outcome { sent, errors }
@@ -322,10 +326,18 @@ fn producer(spec: &LoadSpec) -> ThreadedProducer<Deliveries> {
     config.create_with_context(Deliveries::default()).unwrap()
 }
 
-/// What the brokers confirmed: id, partition, offset.
+/// A record that the brokers confirmed.
+struct Delivered {
+    id: i64,
+    partition: i32,
+    offset: i64,
+    at_us: i64,
+}
+
+/// What the brokers confirmed.
 #[derive(Default)]
 struct Deliveries {
-    delivered: Mutex<Vec<(i64, i32, i64)>>,
+    delivered: Mutex<Vec<Delivered>>,
     errors: Mutex<Vec<String>>,
 }
 
@@ -340,7 +352,12 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, result: &DeliveryResult<'_>, id: usize) {
         let id = i64::try_from(id).unwrap_or(0);
         match result {
-            Ok(message) => self.delivered.lock().unwrap().push((id, message.partition(), message.offset())),
+            Ok(message) => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let at_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+                let (partition, offset) = (message.partition(), message.offset());
+                self.delivered.lock().unwrap().push(Delivered { id, partition, offset, at_us });
+            }
             Err((error, _)) => {
                 let mut errors = self.errors.lock().unwrap();
                 if errors.len() < 10 {

@@ -97,7 +97,8 @@ async fn run(rows: &[Row], chosen: &[&Row], scripts: Scripts, whole: bool) -> bo
         .map_or_else(|| std::env::temp_dir().join(format!("drover-faults-{}", std::process::id())), PathBuf::from);
     let stage = Arc::new(Stage::start(scripts, !whole, logs));
     let ground = Ground::of(&stage).await;
-    println!("{} rows; {}; logs in {}", chosen.len(), ground.drover, stage.logs.display());
+    let form = if whole { "" } else { " in their short form" };
+    println!("{} rows{form}; {}; logs in {}", chosen.len(), ground.drover, stage.logs.display());
     let mut failed = Vec::new();
     for (number, row) in chosen.iter().enumerate() {
         println!("[{}/{}] {}: {}", number + 1, chosen.len(), row.name, row.fault);

@@ -20,9 +20,14 @@ pub fn rows() -> Vec<Row> {
     vec![
         row!(
             "poison-flood",
-            "2,500 broken events a second for 15 s, beside 5,000 good ones; storm guard off",
+            "2,500 broken events a second for 15 s, beside 5,000 good ones; the storm guard off",
             poison_flood,
             true
+        ),
+        row!(
+            "poison-storm",
+            "10,000 broken events a second for 15 s with the storm guard: quarantine, released when the flood is over",
+            poison_storm
         ),
         row!(
             "aborted-transactions",
@@ -43,17 +48,47 @@ pub fn rows() -> Vec<Row> {
 async fn poison_flood(stage: Arc<Stage>) -> Verdict {
     let mut trial = Trial::new(Arc::clone(&stage), "poison-flood").await;
     trial.load().await;
-    // With the storm guard off: it would quarantine the partitions, which is what it is for.
-    let drover = trial.run().set("DROVER_STORM_CONSECUTIVE", "0").set("DROVER_STORM_RATIO", "0").start("drover");
+    let drover = trial.run().set("DROVER_STORM_CONSECUTIVE", 0).set("DROVER_STORM_RATIO", 0).start("drover");
     trial.until_shared(&drover).await;
-    let mut flood = trial.spec(0..PARTITIONS);
-    (flood.kind, flood.rate) = (Kind::Poison, RATE / 2);
     let began = SystemTime::now();
-    trial.start_load(flood);
-    tokio::time::sleep(stage.either(Duration::from_secs(15), Duration::from_secs(5))).await;
-    trial.loads()[1].stop();
+    flood(&mut trial, RATE / 2, stage.either(Duration::from_secs(15), Duration::from_secs(5))).await;
     trial.recovered(began, SystemTime::now()).await;
     trial.weigh(&drover);
+    trial.finish(vec![drover]).await
+}
+
+async fn flood(trial: &mut Trial, rate: u64, time: Duration) {
+    let mut flood = trial.spec(0..PARTITIONS);
+    (flood.kind, flood.rate) = (Kind::Poison, rate);
+    trial.start_load(flood);
+    tokio::time::sleep(time).await;
+    trial.loads()[1].stop();
+}
+
+async fn poison_storm(stage: Arc<Stage>) -> Verdict {
+    let mut trial = Trial::new(stage, "poison-storm").await;
+    let drover = trial.started().await;
+    let began = SystemTime::now();
+    // More than half of what comes, as when a schema changes: past the guard's limit.
+    flood(&mut trial, 2 * RATE, Duration::from_secs(15)).await;
+    let reason = drover.until_not_ready("quarantined").await;
+    trial.note(format!("readiness says: {reason}"));
+    let url = drover.url("").await;
+    let deadline = Instant::now() + PATIENCE;
+    let mut releases = 0;
+    while drover.not_ready().await != Some(vec![]) && Instant::now() < deadline {
+        releases += 1;
+        for partition in 0..PARTITIONS {
+            let partition = partition.to_string();
+            let release = ["consumers", "release", "--topic", &trial.topic, "--partition", &partition, "--url", &url];
+            // One that is not held says so, which is well.
+            trial.drover(&release).run("release").await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    trial.expect(Instant::now() < deadline, || "the partitions stay in quarantine".to_owned());
+    trial.note(format!("ready again after {releases} rounds of `drover consumers release`"));
+    trial.recovered(began, SystemTime::now()).await;
     trial.finish(vec![drover]).await
 }
 

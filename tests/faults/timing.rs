@@ -8,7 +8,8 @@ use tokio_postgres::Client;
 /// How recovery from a fault is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
-    /// From the end of the fault to the first row committed after it: of each affected partition.
+    /// From the end of the fault, or from the first event that was there to be stored if that was later, to the first row
+    /// committed after it: of each affected partition.
     FirstRow,
     /// The longest time without a commit of an affected partition that touches these seconds from the fault's begin: for
     /// faults that have no end of their own, such as a panic.
@@ -32,9 +33,10 @@ pub struct Fault {
 pub async fn prepare(client: &Client) {
     client
         .batch_execute(
-            "CREATE TEMP TABLE commits AS SELECT partition, committed_at, count(*) AS rows,
-                 lag(committed_at) OVER (PARTITION BY partition ORDER BY committed_at) AS before
-                 FROM stored GROUP BY partition, committed_at;
+            "CREATE TEMP TABLE commits AS SELECT t.partition, t.committed_at, count(*) AS rows,
+                 lag(t.committed_at) OVER (PARTITION BY t.partition ORDER BY t.committed_at) AS before,
+                 min(s.confirmed_us) AS confirmed_us
+                 FROM stored t LEFT JOIN sent s USING (id) GROUP BY t.partition, t.committed_at;
              CREATE INDEX ON commits (partition, committed_at); ANALYZE commits",
         )
         .await
@@ -46,9 +48,12 @@ pub async fn recovery(client: &Client, fault: &Fault, partition: i32) -> Option<
     let seconds: Option<f64> = match fault.measure {
         Measure::Nothing => Some(0.0),
         Measure::FirstRow => {
-            let sql = "SELECT extract(epoch FROM min(committed_at) - $2)::float8 FROM commits \
-                       WHERE partition = $1 AND committed_at > $2";
-            client.query_one(sql, &[&partition, &utc(fault.ended)]).await.unwrap().get(0)
+            // Nothing can be stored that is not there: the load may need longer than drover to find the brokers again.
+            let sql = "SELECT greatest(0, extract(epoch FROM min(committed_at)) \
+                       - greatest(extract(epoch FROM $2::timestamptz), min(confirmed_us) / 1e6))::float8 FROM commits \
+                       WHERE partition = $1 AND committed_at > $2 HAVING count(*) > 0";
+            let row = client.query_opt(sql, &[&partition, &utc(fault.ended)]).await.unwrap();
+            row.map(|row| row.get(0))
         }
         Measure::LongestPause(window) => {
             let until = utc(fault.began + window);

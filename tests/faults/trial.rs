@@ -191,13 +191,13 @@ impl Trial {
         self.next_id - IDS
     }
 
+    pub fn loads(&self) -> &[Load] {
+        &self.loads
+    }
+
     /// Events of the loads that the brokers have.
     pub fn confirmed(&self) -> usize {
         self.loads.iter().map(Load::confirmed).sum()
-    }
-
-    pub fn loads(&self) -> &[Load] {
-        &self.loads
     }
 
     pub fn note(&mut self, note: String) {
@@ -209,7 +209,7 @@ impl Trial {
         self.verdict.failures.push(failure);
     }
 
-    /// Notes a failure unless the condition holds.
+    /// A failure unless it holds.
     pub fn expect(&mut self, holds: bool, failure: impl FnOnce() -> String) {
         if !holds {
             self.fail(failure());
@@ -294,15 +294,13 @@ impl Trial {
         client
     }
 
-    /// The second half.
     pub async fn end(mut self, client: &tokio_postgres::Client) -> Verdict {
         self.judge(client).await;
         if self.verdict.failures.is_empty() {
             self.database.drop_schema().await;
-            let topics = [self.topic.clone(), format!("{}.dlq", self.topic)];
-            let topics = topics.each_ref().map(String::as_str);
-            // The dead-letter topic may not exist, and what stays is removed with the server.
-            let _ = self.admin().delete_topics(&topics, &AdminOptions::new()).await;
+            let dead_letters = format!("{}.dlq", self.topic);
+            // It may not exist, and what stays is removed with the server.
+            let _ = self.admin().delete_topics(&[&self.topic, &dead_letters], &AdminOptions::new()).await;
         }
         self.verdict
     }
@@ -319,10 +317,17 @@ impl Trial {
         }
         let ends = self.partitions().await;
         self.resolve(&mut sent, &ends).await;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + 2 * PATIENCE;
         while !self.is_stored(&ends).await && Instant::now() < deadline {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+        // What waits for the dead-letter topic would make the stop one that left something.
+        let waiting = "SELECT count(*) FROM dead_letters WHERE published_at IS NULL";
+        while self.database.number(waiting).await != Some(0) && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let unpublished = self.database.number(waiting).await;
+        self.expect(unpublished == Some(0), || format!("{unpublished:?} dead letters were not published"));
         for mut drover in processes {
             let ended = drover.terminate().await;
             self.expect(ended.code == Some(0), || {
@@ -381,7 +386,8 @@ impl Trial {
                 }
             }
             self.verdict.recoveries_ms.push(u64::try_from(slowest.as_millis()).unwrap_or(u64::MAX));
-            let late = self.goal.filter(|goal| slowest > *goal);
+            // Beside every other test no machine is quiet: there a time is told and not judged.
+            let late = self.goal.filter(|goal| slowest > *goal && !self.stage.quick);
             self.expect(late.is_none(), || {
                 format!(
                     "fault {}: recovery took {slowest:.1?}, the goal is {:.1?}",
