@@ -1,7 +1,7 @@
 //! The audit with both sides: the store's account, and Kafka for what the store cannot prove by itself.
 //!
 //! [`audit_now`] is the one way to audit, for the command, the API, drills and the schedule ([`AuditTask`]). It reads: the
-//! only things that it writes are the marks of what was found clean. Kafka is asked for gaps alone; without it the rest is
+//! only things that it writes are the marks, up to which everything was found clean. Kafka is asked for gaps alone; without it the rest is
 //! audited all the same, and what has gaps gets no mark.
 
 use super::exit::ExitError;
@@ -33,7 +33,8 @@ pub struct AuditKafka {
     pub lookup: Arc<Lookup>,
 }
 
-/// Audits now: what `scope` says of `store`, and its gaps against Kafka. Marks what was found clean.
+/// Audits now: what `scope` says of `store`, and its gaps against Kafka. Marks how far it was found clean, so that
+/// whatever is wrong is found again by each later audit.
 ///
 /// # Errors
 /// What the store says, or a topic that it does not know. A Kafka that does not answer is told in the report.
@@ -48,6 +49,12 @@ pub async fn audit_now(
     report.clean = report.partitions.iter().all(|partition| partition.clean());
     let marks: Vec<_> = report.partitions.iter().filter_map(|partition| partition.mark()).collect();
     if let Err(error) = store.set_audit_marks(&marks).await {
+        if !report.clean {
+            tracing::warn!(
+                error = %error,
+                "the marks of the audit were not set back to what it found: the next audit may not look there again"
+            );
+        }
         // A reader beside the process that owns a SQLite file may not write; the next audit looks at the same again.
         tracing::debug!(error = %error, "the marks of the audit were not written");
     }

@@ -3,7 +3,7 @@
 //! An outbox: the table holds each dead letter exactly once, the topic at least once, with a stable id in a header. One
 //! process of the group publishes at a time. A broker that does not answer, or a missing topic, stops nothing: rows wait in
 //! the table and are counted. What a broker will never take (too large) is marked and passed. Memory is bounded by
-//! [`BATCH_BYTES`] as far as the sizes of the last rows tell those of the next.
+//! what [`Outbox::pending`] reads at once.
 
 use super::exit::ExitError;
 use super::lifecycle::{Control, Task, TaskActor};
@@ -26,10 +26,6 @@ pub type DeadLetterActor = TaskActor<DeadLetterTask>;
 
 /// Dead letters that are read and sent together, at most.
 const BATCH: u32 = 500;
-/// Dead letters that are read while their size is not known yet.
-const FIRST_BATCH: u32 = 16;
-/// Bytes that are read and sent together, about.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// How often the table is looked at without a call: another process may have stored dead letters.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// First and longest delay after a failure.
@@ -60,11 +56,10 @@ impl Task for DeadLetterTask {
         control.set_state(ChildState::Running);
         let mut outbox: Option<Box<dyn Outbox>> = None;
         let mut partitions = BTreeMap::new();
-        let mut limit = FIRST_BATCH;
         let mut delay = RETRY.0;
         loop {
             control.progress();
-            let wait = match self.publish_some(&control, &mut outbox, &mut partitions, &mut limit).await {
+            let wait = match self.publish_some(&control, &mut outbox, &mut partitions).await {
                 Ok(Published::Some) => {
                     delay = RETRY.0;
                     continue;
@@ -114,7 +109,6 @@ impl DeadLetterTask {
         control: &Control,
         outbox: &mut Option<Box<dyn Outbox>>,
         partitions: &mut BTreeMap<String, i32>,
-        limit: &mut u32,
     ) -> Result<Published, Waits> {
         if outbox.is_none() {
             *outbox = self.answer(control, "the store", self.store.outbox()).await??;
@@ -122,11 +116,10 @@ impl DeadLetterTask {
         let Some(outbox) = outbox.as_mut() else {
             return Ok(Published::Nothing);
         };
-        let letters = self.answer(control, "the store", outbox.pending(*limit)).await??;
+        let letters = self.answer(control, "the store", outbox.pending(BATCH)).await??;
         if letters.is_empty() {
             return Ok(Published::Nothing);
         }
-        *limit = next_limit(&letters);
         for letter in &letters {
             let topic = self.topic_of(&letter.record.topic);
             if let Entry::Vacant(unknown) = partitions.entry(topic) {
@@ -238,16 +231,6 @@ impl DeadLetterTask {
 /// Whether the broker will never take the record.
 fn is_final(kind: KafkaErrorKind) -> bool {
     matches!(kind, KafkaErrorKind::TooLarge | KafkaErrorKind::Invalid)
-}
-
-fn next_limit(letters: &[StoredDeadLetter]) -> u32 {
-    let size = |letter: &StoredDeadLetter| {
-        letter.record.key.as_ref().map_or(0, Vec::len)
-            + letter.record.value.as_ref().map_or(0, Vec::len)
-            + letter.record.headers.packed_len()
-    };
-    let average = letters.iter().map(size).sum::<usize>() / letters.len().max(1);
-    u32::try_from(BATCH_BYTES / average.max(1)).unwrap_or(BATCH).clamp(1, BATCH)
 }
 
 /// The headers of a published dead letter: those of the record, then Spring Kafka's with its encodings (numbers are

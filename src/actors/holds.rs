@@ -6,7 +6,7 @@
 
 use crate::domain::hold::{Hold, HoldKind, HoldScope};
 use crate::store::{Store, StoreError};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -19,6 +19,8 @@ pub struct Holds {
     unwritten: Mutex<Vec<Hold>>,
     /// Moves with every order of this process: a list that was read across one is thrown away.
     orders: AtomicU64,
+    /// The last refresh failed, and the log has said so.
+    failing: AtomicBool,
 }
 
 impl Holds {
@@ -31,6 +33,7 @@ impl Holds {
             list: watch::Sender::default(),
             unwritten: Mutex::default(),
             orders: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
         }
     }
 
@@ -87,22 +90,35 @@ impl Holds {
     /// Writes down what is not, releases what is over, and reads the list.
     ///
     /// # Errors
-    /// The store does not answer; the last list stands.
+    /// The store does not answer, or does not take a hold; what could be read counts, else the last list stands.
     pub async fn refresh(&self, now_ms: i64) -> Result<(), StoreError> {
-        let waiting = self.unwritten().clone();
-        for hold in waiting {
-            self.store.place_hold(&hold).await?;
-            if !self.written(&hold) {
-                // Released meanwhile.
-                self.store.release_hold(&hold.scope, hold.kind).await?;
+        let refreshed = self.read_again(now_ms).await;
+        match (&refreshed, self.failing.swap(refreshed.is_err(), Ordering::AcqRel)) {
+            (Err(error), false) => {
+                tracing::warn!(error = %error, "holds are not all read and written; they are tried again")
             }
+            (Ok(()), true) => tracing::info!("holds are read and written again"),
+            _ => {}
         }
+        refreshed
+    }
+
+    async fn read_again(&self, now_ms: i64) -> Result<(), StoreError> {
+        // First: an order that comes while the store answers makes what it answers stale.
         let orders = self.orders.load(Ordering::Acquire);
+        let waiting = self.unwritten().clone();
+        let mut unwritten = Ok(());
+        for hold in &waiting {
+            unwritten = unwritten.and(self.write_down(hold).await);
+        }
         let mut list = self.store.holds().await?;
         let over: Vec<Hold> = list.extract_if(.., |hold| hold.is_over(now_ms)).collect();
         for hold in over.iter().filter(|hold| self.list.borrow().contains(hold)) {
             tracing::info!(hold = %hold.scope, kind = hold.kind.as_str(), "the time of a hold is over");
         }
+        // What the store does not take is held all the same.
+        let kept = |hold: &&Hold| !hold.is_over(now_ms);
+        self.unwritten().iter().filter(kept).for_each(|hold| put(&mut list, hold.clone()));
         self.list.send_if_modified(|now| {
             let stale = self.orders.load(Ordering::Acquire) != orders;
             let changed = !stale && **now != list;
@@ -114,6 +130,15 @@ impl Holds {
         if !over.is_empty() {
             // Last: a role that may not delete must not keep the list from being read.
             self.store.release_holds_over(now_ms).await?;
+        }
+        unwritten
+    }
+
+    async fn write_down(&self, hold: &Hold) -> Result<(), StoreError> {
+        self.store.place_hold(hold).await?;
+        if !self.written(hold) {
+            // Released meanwhile.
+            self.store.release_hold(&hold.scope, hold.kind).await?;
         }
         Ok(())
     }

@@ -16,8 +16,9 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// How long a name that another process has is waited for: a process that is just being stopped or killed has gone by then.
-pub const WAIT: Duration = Duration::from_secs(10);
+/// How long a name that another process has is waited for: a process that is just being stopped or killed has gone by then, and
+/// the server has noticed a host that vanished, which takes it 10 + 3 x 3 s (the keepalives of the session) and a little.
+pub const WAIT: Duration = Duration::from_secs(25);
 /// Time between two tries.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// The same while the store does not answer.
@@ -109,6 +110,19 @@ impl Leases {
         Ok(taken)
     }
 
+    /// Gives a name back that is not needed any more. The others stay, and so does the session.
+    ///
+    /// # Errors
+    /// The store does not answer; others may find the name taken for as long as the session lives.
+    pub async fn give_back(&self, name: &str) -> Result<(), StoreError> {
+        let mut held = self.held.lock().await;
+        let session = held.session.clone().filter(|session| !session.has_ended());
+        match session.filter(|_| held.names.remove(name)) {
+            Some(session) => session.give_back(name).await,
+            None => Ok(()),
+        }
+    }
+
     /// Ready when a name is not held, at once or as soon as its session ends.
     pub async fn lost(&self, name: &str) {
         let session = {
@@ -193,6 +207,18 @@ impl Place {
                 }
             };
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Gives the place up for good, when its consumer has ended.
+    pub async fn give_back(&self) {
+        self.is_held.store(false, Ordering::Relaxed);
+        if let Err(error) = self.leases.give_back(&self.name).await {
+            tracing::warn!(
+                consumer_id = %self.consumer_id, error = %error,
+                "the place of a consumer that was taken away could not be given back; another process may find it taken until \
+                 this one ends"
+            );
         }
     }
 

@@ -17,7 +17,7 @@ use crate::kafka::lookup::Lookup;
 use crate::kafka::rebalance::TopicPartition;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -39,6 +39,38 @@ impl EndOffsets {
     #[must_use]
     pub fn of(&self, id: &TopicPartition) -> Option<i64> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+    }
+
+    /// Samples the ends of these partitions. One that has no answer has no end from then on, and is told of when it begins:
+    /// it is in `refused` for as long. Only a cluster that gives no answer at all is an error.
+    async fn sample(
+        &self,
+        lookup: &Arc<Lookup>,
+        partitions: Vec<TopicPartition>,
+        refused: &mut BTreeSet<TopicPartition>,
+    ) -> Result<(), String> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let lookup = Arc::clone(lookup);
+        match tokio::task::spawn_blocking(move || lookup.known_ends(&partitions)).await {
+            Ok(Ok(known)) => {
+                for (id, error) in known.refused.iter().filter(|(id, _)| !refused.contains(id)) {
+                    tracing::warn!(
+                        topic = %id.topic, partition = id.partition, error = %error,
+                        "the end of a partition is not known; its lag is not known, and its watchdog waits, until it is"
+                    );
+                }
+                *refused = known.refused.into_keys().collect();
+                self.replace(known.offsets);
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(error = %error, "ends of partitions could not be sampled");
+                Err(error.to_string())
+            }
+            Err(error) => Err(format!("sampling was not finished: {error}")),
+        }
     }
 
     fn replace(&self, ends: BTreeMap<TopicPartition, i64>) {
@@ -127,13 +159,13 @@ impl MetricsTask {
 
     /// Samples the ends; a cluster that answers nothing for too long is told of, and turns readiness red.
     async fn watch_cluster(&self) {
-        let mut answered = Instant::now();
+        let (mut answered, mut refused) = (Instant::now(), BTreeSet::new());
         let mut tick = tokio::time::interval(INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             // The question has a deadline of its own; a thread that never comes back must not be waited for either.
-            let sampled = tokio::time::timeout(self.patience, self.sample_ends()).await;
+            let sampled = tokio::time::timeout(self.patience, self.sample_ends(&mut refused)).await;
             let why = match sampled {
                 Ok(Ok(())) => {
                     answered = Instant::now();
@@ -155,7 +187,7 @@ impl MetricsTask {
         }
     }
 
-    async fn sample_ends(&self) -> Result<(), String> {
+    async fn sample_ends(&self, refused: &mut BTreeSet<TopicPartition>) -> Result<(), String> {
         let partitions: Vec<TopicPartition> = self
             .board
             .consumers()
@@ -163,21 +195,7 @@ impl MetricsTask {
             .flat_map(|consumer| consumer.partitions)
             .map(|partition| TopicPartition { topic: partition.topic, partition: partition.partition })
             .collect();
-        if partitions.is_empty() {
-            return Ok(());
-        }
-        let lookup = Arc::clone(&self.lookup);
-        match tokio::task::spawn_blocking(move || lookup.ends(&partitions)).await {
-            Ok(Ok(ends)) => {
-                self.ends.replace(ends);
-                Ok(())
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(error = %error, "ends of partitions could not be sampled");
-                Err(error.to_string())
-            }
-            Err(error) => Err(format!("sampling was not finished: {error}")),
-        }
+        self.ends.sample(&self.lookup, partitions, refused).await
     }
 
     async fn refresh_holds(&self) {
@@ -204,5 +222,32 @@ impl MetricsTask {
         if let Ok(Ok(waiting)) = tokio::time::timeout(STORE_TIMEOUT, self.store.unpublished()).await {
             self.metrics.dead_letter_backlog_messages.set(waiting);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+    use crate::kafka::embedded::EmbeddedBroker;
+    use crate::kafka::test_support::kafka_config;
+
+    #[tokio::test]
+    async fn a_partition_without_an_answer_takes_no_end_from_the_others_and_is_no_silence() {
+        let broker = EmbeddedBroker::start().unwrap();
+        broker.create_topic("user_events", 2).unwrap();
+        let config = kafka_config(broker.bootstrap_servers());
+        let lookup = Arc::new(Lookup::new(&config, Duration::from_secs(20)).unwrap());
+        let of = |partition| TopicPartition { topic: "user_events".into(), partition };
+        let (ends, mut refused) = (EndOffsets::default(), BTreeSet::new());
+        ends.sample(&lookup, vec![of(0), of(1), of(9)], &mut refused).await.unwrap();
+        assert_eq!((ends.of(&of(0)), ends.of(&of(1)), ends.of(&of(9))), (Some(0), Some(0), None));
+        assert_eq!(refused, BTreeSet::from([of(9)]));
+        ends.sample(&lookup, vec![of(0), of(1)], &mut refused).await.unwrap();
+        assert!(refused.is_empty(), "it is told of again when it begins again");
+        broker.set_down(true).unwrap();
+        let lookup = Arc::new(Lookup::new(&config, Duration::from_millis(500)).unwrap());
+        ends.sample(&lookup, vec![of(0)], &mut refused).await.unwrap_err();
     }
 }

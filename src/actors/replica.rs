@@ -199,8 +199,8 @@ impl Heart<'_> {
             return BTreeMap::new();
         }
         let lookup = Arc::clone(&self.task.lookup);
-        match tokio::task::spawn_blocking(move || lookup.ends(&unowned)).await {
-            Ok(Ok(ends)) => ends.into_iter().map(|(id, end)| ((id.topic, id.partition), end)).collect(),
+        match tokio::task::spawn_blocking(move || lookup.known_ends(&unowned)).await {
+            Ok(Ok(ends)) => ends.offsets.into_iter().map(|(id, end)| ((id.topic, id.partition), end)).collect(),
             Ok(Err(error)) => {
                 tracing::debug!(error = %error, "ends of partitions that nobody has could not be read");
                 BTreeMap::new()

@@ -23,7 +23,7 @@ use crate::config::{Config, GroupProtocol, KafkaConfig, MOST_WRITERS, RestartCon
 use crate::domain::backoff::Backoff;
 use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
-use crate::domain::status::ChildKind;
+use crate::domain::status::{ChildKind, ChildState};
 use crate::domain::storm::StormLimits;
 use crate::kafka::faulty::{ClientFaults, FaultyGroup, FaultyQuestions};
 use crate::kafka::group_client::{Group, KafkaGroup, Questions};
@@ -68,8 +68,8 @@ pub struct Fleet {
     client_faults: Option<Arc<ClientFaults>>,
     /// How many consumers share the memory for what is fetched ahead.
     sharing: Arc<AtomicUsize>,
-    /// For each consumer that was built: whether it gives up a static place when it stops.
-    leaving: Mutex<HashMap<String, Arc<AtomicBool>>>,
+    /// For each consumer that was built: whether it gives up a static place when it stops, and whether however it ends.
+    leaving: Mutex<HashMap<String, [Arc<AtomicBool>; 2]>>,
 }
 
 impl Fleet {
@@ -160,12 +160,22 @@ impl Fleet {
         self.sharing.store(consumers, Ordering::Release);
     }
 
-    /// A consumer gives its static place in the group up when it stops, because it does not come back.
+    /// A consumer gives its static place in the group up, however it ends, because it does not come back.
     pub fn leave_for_good(&self, consumer_id: &str) {
         let gone = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).remove(consumer_id);
-        if let Some(leave) = gone {
+        for leave in gone.into_iter().flatten() {
             leave.store(true, Ordering::Release);
         }
+    }
+
+    /// Whether a consumer in this state cannot leave its group, which keeps a static place for it: it has no client any more.
+    pub fn cannot_leave(&self, state: ChildState) -> bool {
+        let ended = match state {
+            ChildState::BackingOff | ChildState::Failed => true,
+            ChildState::Stopped => !self.config.shutdown.leave,
+            _ => false,
+        };
+        ended && is_static(&self.config)
     }
 
     /// Takes the places of all consumers, waiting a while for a process that is about to leave them.
@@ -276,18 +286,28 @@ impl Fleet {
 
     /// The consumer with this id.
     pub fn consumer(&self, id: &str) -> ChildSpec {
-        let group = KafkaGroup { kafka: Arc::clone(&self.kafka), fetch_bytes: 0, former: Default::default() };
+        let gone = Arc::default();
+        let group = KafkaGroup {
+            kafka: Arc::clone(&self.kafka),
+            fetch_bytes: 0,
+            former: Default::default(),
+            gone: Arc::clone(&gone),
+        };
         let group = move |fetch_bytes| KafkaGroup { fetch_bytes, ..group.clone() };
         match self.client_faults.clone() {
-            Some(faults) => {
-                self.consumer_of(id, move |bytes| FaultyGroup { inner: group(bytes), faults: Arc::clone(&faults) })
-            }
-            None => self.consumer_of(id, group),
+            Some(faults) => self
+                .consumer_of(id, gone, move |bytes| FaultyGroup { inner: group(bytes), faults: Arc::clone(&faults) }),
+            None => self.consumer_of(id, gone, group),
         }
     }
 
     /// `group` gives the group for a client that fetches at most so many bytes at once.
-    fn consumer_of<G: Group>(&self, id: &str, group: impl Fn(usize) -> G + Send + Sync + 'static) -> ChildSpec {
+    fn consumer_of<G: Group>(
+        &self,
+        id: &str,
+        gone: Arc<AtomicBool>,
+        group: impl Fn(usize) -> G + Send + Sync + 'static,
+    ) -> ChildSpec {
         let config = &self.config;
         self.metrics.init_consumer(id, &config.kafka.topics);
         let leave = Arc::new(AtomicBool::new(config.shutdown.leave));
@@ -316,7 +336,7 @@ impl Fleet {
             place: self.place(id),
             leave: Arc::clone(&leave),
         };
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), leave);
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), [leave, gone]);
         // A client keeps what it was made with; each generation takes the share of its time.
         let (sharing, half, least) = (Arc::clone(&self.sharing), config.limits.memory / 2, config.limits.record_bytes);
         let built = move || {

@@ -1,7 +1,8 @@
 //! More or fewer consumers and writers while running.
 //!
 //! One such order at a time. Children are added one after the other and taken away all at once, the newest first; each that
-//! goes finishes what it has in flight, at most `shutdown.grace` long, and a consumer gives its place in the group up. Writers
+//! goes finishes what it has in flight, at most `shutdown.grace` long, and a consumer gives its places in the group and among the
+//! replicas up. Writers
 //! come before the consumers that need them and go after those that do not need them any more. What could not be finished
 //! in time is not lost: its position has not moved, so it is read again.
 
@@ -101,11 +102,24 @@ impl AppOperator {
         for id in &removed {
             self.fleet.leave_for_good(id);
         }
+        let children = self.supervisor.send(GetStatus).await.map_err(gone)?;
+        let stay = children.iter().filter(|child| removed.contains(&child.id) && self.fleet.cannot_leave(child.state));
+        let stay: Vec<String> = stay.map(|child| child.id.clone()).collect();
         let late = self.remove(&removed).await?;
         for id in &removed {
             self.forget_pause(id).await;
+            if let Some(place) = self.fleet.place(id) {
+                place.give_back().await;
+            }
         }
-        Ok(told("consumer", before, want, &removed, &late))
+        let mut said = told("consumer", before, want, &removed, &late);
+        if !stay.is_empty() {
+            let ids = stay.join(", ");
+            let keeps = still_member(&ids);
+            tracing::warn!(consumers = %ids, "{keeps}");
+            said.push_str(&format!(" ({keeps})"));
+        }
+        Ok(said)
     }
 
     async fn remove_writers(&self, mut ids: Vec<String>, want: usize) -> Result<String, CommandError> {
@@ -151,4 +165,12 @@ fn told(name: &str, before: usize, want: usize, removed: &[String], late: &[Stri
         said.push_str(&format!(" ({late} did not finish within shutdown.grace; what it had in hand is read again)"));
     }
     said
+}
+
+/// What is said of consumers that had ended before they were taken away.
+fn still_member(ids: &str) -> String {
+    format!(
+        "{ids} was not running, so its static member did not leave the group: until kafka.session_timeout after its end nobody \
+         reads the partitions that it had"
+    )
 }

@@ -123,6 +123,12 @@ fn print_partition(partition: &PartitionAudit, out: &mut (dyn Write + Send)) -> 
     if let Some(why) = &partition.gaps_not_read {
         writeln!(out, "{place}: gaps were not read again from Kafka: {why}")?;
     }
+    if let Some(from) = partition.gaps_left_from {
+        writeln!(
+            out,
+            "{place}: gaps from {from} on were not read again, they are too many; the next audit goes on there"
+        )?;
+    }
     if partition.unaccounted_offsets > 0 {
         let ranges: Vec<String> =
             partition.unaccounted.iter().map(|range| format!("{} to {}", range.first, range.next - 1)).collect();

@@ -7,7 +7,7 @@
 use super::client::ClientIds;
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use super::group_consumer::{CommitCounts, Former, GroupConsumer, KafkaRecord, Records};
-use super::lookup::{Committed, Lookup, TopicDescription};
+use super::lookup::{Committed, KnownOffsets, Lookup, TopicDescription};
 use super::rebalance::{RebalanceEvent, TopicPartition};
 use crate::config::KafkaConfig;
 use crate::domain::record::RawRecord;
@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// A group that can be joined.
@@ -129,10 +130,11 @@ pub trait Questions: Send + Sync + 'static {
     /// What the group committed for these partitions; those without a commit are left out.
     fn committed(self: Arc<Self>, of: Vec<TopicPartition>) -> Answers<Committed>;
 
-    /// The offset of the oldest record that Kafka still has.
+    /// The offset of the oldest record that Kafka still has; partitions without an answer are left out.
     fn beginnings(self: Arc<Self>, of: Vec<TopicPartition>) -> Answers<i64>;
 
-    /// The offset after the last record that a reader of committed records gets (the last stable offset).
+    /// The offset after the last record that a reader of committed records gets (the last stable offset); partitions
+    /// without an answer are left out.
     fn ends(self: Arc<Self>, of: Vec<TopicPartition>) -> Answers<i64>;
 
     /// The offset of the first record at or after a time (milliseconds since the epoch); the end where there is none.
@@ -151,13 +153,15 @@ pub struct KafkaGroup {
     pub fetch_bytes: usize,
     /// The client of the last generation.
     pub former: Former,
+    /// Set when the consumer does not come back: however its client ends from then on, it gives its static place up.
+    pub gone: Arc<AtomicBool>,
 }
 
 impl Group for KafkaGroup {
     type Client = GroupConsumer;
 
     fn join(&self, ids: &ClientIds<'_>) -> KafkaResult<GroupConsumer> {
-        GroupConsumer::join(&self.kafka, ids, self.fetch_bytes, &self.former)
+        GroupConsumer::join(&self.kafka, ids, self.fetch_bytes, &self.former, &self.gone)
     }
 }
 
@@ -223,14 +227,22 @@ impl Questions for Lookup {
         ask(self, move |lookup| lookup.committed(&of))
     }
     fn beginnings(self: Arc<Self>, of: Vec<TopicPartition>) -> Answers<i64> {
-        ask(self, move |lookup| lookup.beginnings(&of))
+        ask(self, move |lookup| lookup.known_beginnings(&of).map(told))
     }
     fn ends(self: Arc<Self>, of: Vec<TopicPartition>) -> Answers<i64> {
-        ask(self, move |lookup| lookup.ends(&of))
+        ask(self, move |lookup| lookup.known_ends(&of).map(told))
     }
     fn at_time(self: Arc<Self>, of: Vec<TopicPartition>, ms: i64) -> Answers<i64> {
         ask(self, move |lookup| lookup.at_time(&of, ms))
     }
+}
+
+/// What was told; what was not is said, since the answer has no place for it.
+fn told(known: KnownOffsets) -> BTreeMap<TopicPartition, i64> {
+    for (TopicPartition { topic, partition }, error) in &known.refused {
+        tracing::debug!(topic, partition, error = %error, "the bounds of a partition are not known");
+    }
+    known.offsets
 }
 
 /// A question blocks its thread, so it runs on one for that.

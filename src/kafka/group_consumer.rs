@@ -17,7 +17,7 @@ use rdkafka::consumer::{Consumer as _, RebalanceProtocol, StreamConsumer};
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::message::{BorrowedMessage, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub struct GroupConsumer {
     /// `None` only while dropping.
     inner: Option<Arc<StreamConsumer<GroupContext>>>,
     is_static: bool,
+    /// It does not come back: dropping it then gives a static place up too.
+    gone: Arc<AtomicBool>,
     name: String,
 }
 
@@ -52,11 +54,18 @@ pub struct CommitCounts {
 }
 
 impl GroupConsumer {
-    /// Makes the client and subscribes; the group is joined by reading. A client of `former` that is still there leaves.
+    /// Makes the client and subscribes; the group is joined by reading. A client of `former` that is still there leaves. When
+    /// `gone` is set by the time that it is dropped, it gives its static place up.
     ///
     /// # Errors
     /// A property that librdkafka does not take.
-    pub fn join(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_bytes: usize, former: &Former) -> KafkaResult<Self> {
+    pub fn join(
+        kafka: &KafkaConfig,
+        ids: &ClientIds<'_>,
+        fetch_bytes: usize,
+        former: &Former,
+        gone: &Arc<AtomicBool>,
+    ) -> KafkaResult<Self> {
         let doing = || format!("making consumer \"{}\"", ids.consumer_id);
         let native_error = |error: NativeError| KafkaError::native(doing(), &error);
         let config = consumer_client_config(kafka, ids, fetch_bytes);
@@ -64,8 +73,12 @@ impl GroupConsumer {
             config.create_with_context(GroupContext::new(ids.consumer_id)).map_err(native_error)?;
         let inner = Arc::new(inner);
         look_after(&inner, |consumer| consumer.client(), inner.context().all_down(), &kafka.brokers);
-        let consumer =
-            Self { inner: Some(inner), is_static: ids.group_instance_id.is_some(), name: ids.consumer_id.to_owned() };
+        let consumer = Self {
+            inner: Some(inner),
+            is_static: ids.group_instance_id.is_some(),
+            gone: Arc::clone(gone),
+            name: ids.consumer_id.to_owned(),
+        };
         let mine = Arc::downgrade(consumer.inner.as_ref().expect("it was just made"));
         let left = std::mem::replace(&mut *former.0.lock().unwrap_or_else(PoisonError::into_inner), mine);
         if let Some(client) = left.upgrade() {
@@ -220,12 +233,7 @@ impl GroupConsumer {
         };
         runtime.clone().spawn_blocking(move || {
             client.context().close(&*client);
-            client.unsubscribe();
-            let deadline = Instant::now() + EVICT_TIMEOUT;
-            while native::is_member(client.client()) && Instant::now() < deadline {
-                // Polling serves the callback; who should have taken the records is gone.
-                let _ = runtime.block_on(async { tokio::time::timeout(LEAVE_PAUSE, client.recv()).await.map(drop) });
-            }
+            leave_group(&client, &runtime, EVICT_TIMEOUT);
         });
     }
 
@@ -240,15 +248,7 @@ impl GroupConsumer {
         let closed = tokio::task::spawn_blocking(move || {
             client.context().close(&*client);
             if leave {
-                // In the classic protocol only this gives a static place up, and only when it is through before the client
-                // closes: the place is gone when the member has no id any more.
-                client.unsubscribe();
-                let deadline = Instant::now() + timeout / 2;
-                while native::is_member(client.client()) && Instant::now() < deadline {
-                    // Polling serves the callback; what is delivered was stopped by the caller.
-                    let _ =
-                        runtime.block_on(async { tokio::time::timeout(LEAVE_PAUSE, client.recv()).await.map(drop) });
-                }
+                leave_group(&client, &runtime, timeout / 2);
             }
             drop(client);
         });
@@ -261,15 +261,35 @@ impl Drop for GroupConsumer {
         let Some(client) = self.inner.take() else {
             return;
         };
+        let leave = self.is_static && self.gone.load(Ordering::Acquire);
+        let runtime = tokio::runtime::Handle::try_current().ok();
         // Dropping polls until the group has let go: the callback must answer alone, and this thread must not wait.
-        let close = move || {
-            client.context().close(&*client);
-            drop(client);
+        let close = {
+            let runtime = runtime.clone();
+            move || {
+                client.context().close(&*client);
+                if let Some(runtime) = runtime.filter(|_| leave) {
+                    leave_group(&client, &runtime, EVICT_TIMEOUT);
+                }
+                drop(client);
+            }
         };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(close)),
-            Err(_) => close(),
+        match runtime {
+            Some(runtime) => drop(runtime.spawn_blocking(close)),
+            None => close(),
         }
+    }
+}
+
+/// Gives the place in the group up, also a static one, and waits for it, at most so long. In the classic protocol only
+/// unsubscribing does so, and only when it is through before the client closes: the place is gone when the member has no id
+/// any more.
+fn leave_group(client: &StreamConsumer<GroupContext>, runtime: &tokio::runtime::Handle, longest: Duration) {
+    client.unsubscribe();
+    let deadline = Instant::now() + longest;
+    while native::is_member(client.client()) && Instant::now() < deadline {
+        // Polling serves the callback; who should have taken the records is gone or has stopped.
+        let _ = runtime.block_on(async { tokio::time::timeout(LEAVE_PAUSE, client.recv()).await.map(drop) });
     }
 }
 
@@ -357,3 +377,7 @@ fn offsets_list(partitions: &[(TopicPartition, i64)]) -> TopicPartitionList {
     }
     list
 }
+
+#[cfg(test)]
+#[path = "group_consumer_tests.rs"]
+mod tests;

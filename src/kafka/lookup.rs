@@ -16,7 +16,7 @@ use rdkafka::error::KafkaError as NativeError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Reports of the background that are looked at for the reason of an error, and how long each is waited for.
 const REPORTS: usize = 10;
@@ -37,6 +37,25 @@ pub struct TopicDescription {
     pub topic_id: Option<String>,
     /// Its partitions.
     pub partitions: Vec<i32>,
+}
+
+/// Offsets of partitions, as far as the cluster told them.
+#[derive(Debug, Clone, Default)]
+pub struct KnownOffsets {
+    /// What was told.
+    pub offsets: BTreeMap<TopicPartition, i64>,
+    /// Partitions without an answer, such as those without a leader, and why. The others do not suffer for it.
+    pub refused: BTreeMap<TopicPartition, KafkaError>,
+}
+
+impl KnownOffsets {
+    /// All of them, for whoever can do nothing with some.
+    fn all(self) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
+        match self.refused.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(self.offsets),
+        }
+    }
 }
 
 /// An offset that the group committed.
@@ -140,7 +159,15 @@ impl Lookup {
     /// # Errors
     /// No broker answers in time, or a partition has no leader.
     pub fn ends(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        self.by_partition(partitions, |asked| offsets::end_offsets(&*self.client, asked, self.timeout))
+        self.known_ends(partitions)?.all()
+    }
+
+    /// As [`Lookup::ends`], of those partitions that have an answer.
+    ///
+    /// # Errors
+    /// No broker answers in time.
+    pub fn known_ends(&self, partitions: &[TopicPartition]) -> KafkaResult<KnownOffsets> {
+        self.by_partition(partitions, |asked, timeout| offsets::end_offsets(&*self.client, asked, timeout))
     }
 
     /// The offset of the oldest record that Kafka still has.
@@ -148,7 +175,15 @@ impl Lookup {
     /// # Errors
     /// As [`Lookup::ends`].
     pub fn beginnings(&self, partitions: &[TopicPartition]) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        self.by_partition(partitions, |asked| offsets::beginning_offsets(&*self.client, asked, self.timeout))
+        self.known_beginnings(partitions)?.all()
+    }
+
+    /// As [`Lookup::beginnings`], of those partitions that have an answer.
+    ///
+    /// # Errors
+    /// As [`Lookup::known_ends`].
+    pub fn known_beginnings(&self, partitions: &[TopicPartition]) -> KafkaResult<KnownOffsets> {
+        self.by_partition(partitions, |asked, timeout| offsets::beginning_offsets(&*self.client, asked, timeout))
     }
 
     /// The offset of the first record at or after a time (milliseconds since the epoch); the end where there is none.
@@ -156,21 +191,43 @@ impl Lookup {
     /// # Errors
     /// As [`Lookup::ends`].
     pub fn at_time(&self, partitions: &[TopicPartition], ms: i64) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
-        self.by_partition(partitions, |asked| offsets::offsets_at_time(&*self.client, asked, ms, self.timeout))
+        self.by_partition(partitions, |asked, timeout| offsets::offsets_at_time(&*self.client, asked, ms, timeout))?
+            .all()
     }
 
     fn by_partition(
         &self,
         partitions: &[TopicPartition],
-        ask: impl FnOnce(&[(&str, i32)]) -> KafkaResult<Vec<PartitionOffset>>,
-    ) -> KafkaResult<BTreeMap<TopicPartition, i64>> {
+        ask: impl Fn(&[(&str, i32)], Duration) -> KafkaResult<Vec<PartitionOffset>>,
+    ) -> KafkaResult<KnownOffsets> {
+        let deadline = Instant::now() + self.timeout;
         let asked: Vec<(&str, i32)> = partitions.iter().map(|id| (id.topic.as_str(), id.partition)).collect();
-        let found = ask(&asked).map_err(|error| self.explained(error))?;
-        let offset = |one: PartitionOffset| {
-            let PartitionOffset { topic, partition, offset } = one;
-            offset.map(|offset| (TopicPartition { topic, partition }, offset))
+        let found = match ask(&asked, self.timeout) {
+            Ok(found) => found,
+            // librdkafka gives what a broker refused for one partition as the answer for all: so each is asked alone.
+            Err(error) if concerns_partitions(error.kind()) => {
+                let alone = |&(topic, partition): &(&str, i32)| {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let refused =
+                        |error| vec![PartitionOffset { topic: topic.to_owned(), partition, offset: Err(error) }];
+                    match asked.len() {
+                        1 => refused(error.clone()),
+                        _ => ask(&[(topic, partition)], left).unwrap_or_else(refused),
+                    }
+                };
+                asked.iter().flat_map(alone).collect()
+            }
+            Err(error) => return Err(self.explained(error)),
         };
-        found.into_iter().map(offset).collect()
+        let mut known = KnownOffsets::default();
+        for PartitionOffset { topic, partition, offset } in found {
+            let id = TopicPartition { topic, partition };
+            match offset {
+                Ok(offset) => drop(known.offsets.insert(id, offset)),
+                Err(error) => drop(known.refused.insert(id, error)),
+            }
+        }
+        Ok(known)
     }
 
     /// The members of the group now; a static member stays one until its session ends.
@@ -206,3 +263,21 @@ impl Lookup {
         Ok(found)
     }
 }
+
+/// Whether a broker answered, and refused something of a partition: no silence of the cluster.
+fn concerns_partitions(kind: KafkaErrorKind) -> bool {
+    use KafkaErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::Unavailable
+            | Kind::Unauthorized
+            | Kind::UnknownTopic
+            | Kind::UnknownPartition
+            | Kind::OffsetOutOfRange
+            | Kind::Other
+    )
+}
+
+#[cfg(test)]
+#[path = "lookup_tests.rs"]
+mod tests;

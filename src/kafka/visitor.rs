@@ -8,6 +8,7 @@ use super::error::KafkaResult;
 use super::group_consumer::{Former, GroupConsumer};
 use super::rebalance::RebalanceEvent;
 use crate::config::KafkaConfig;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Its name in the group.
@@ -23,7 +24,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A property that librdkafka does not take.
 pub async fn visit(kafka: &KafkaConfig, stay: Duration) -> KafkaResult<usize> {
     let ids = ClientIds { consumer_id: NAME, group_instance_id: None };
-    let visitor = GroupConsumer::join(kafka, &ids, FETCH_BYTES, &Former::default())?;
+    let visitor = GroupConsumer::join(kafka, &ids, FETCH_BYTES, &Former::default(), &Arc::default())?;
     let mut given = 0;
     {
         let mut records = visitor.records();

@@ -5,7 +5,7 @@
 //! look at everything; it writes none itself, because gaps can only be judged with Kafka. Memory follows the number of
 //! partitions and gaps. Fails when the store does; what it finds is a report, not an error.
 
-use super::audit_marks::{AuditMark, IncarnationId};
+use super::audit_marks::{AuditMark, Audited, IncarnationId};
 use super::{RangeContent, Store, StoreError};
 use crate::domain::audit::{Gap, GapCheck, GapReason, OffsetRange, next_range};
 use crate::domain::failure::FailureClass;
@@ -63,9 +63,14 @@ pub struct PartitionAudit {
     pub unaccounted_offsets: i64,
     /// Offsets that more than one of row, dead letter and gap account for.
     pub overlapping: i64,
-    /// The gaps, for whoever can read them again from Kafka; the first [`MAX_GAPS`] of them.
+    /// First offset that nothing accounts for, or more than one.
+    #[serde(skip)]
+    pub first_fault: Option<i64>,
+    /// The gaps that are to be read again from Kafka; the first [`MAX_GAPS`] of them.
     #[serde(skip)]
     pub gaps: Vec<Gap>,
+    /// First offset of those that there was no room for: they are read again by the next audit, which begins there.
+    pub gaps_left_from: Option<i64>,
     /// What reading the gaps again has shown; absent where there are none, or it was not possible.
     pub gaps_read_again: Option<GapCheck>,
     /// Why the gaps were not read again.
@@ -93,7 +98,9 @@ impl PartitionAudit {
             unaccounted: Vec::new(),
             unaccounted_offsets: 0,
             overlapping: 0,
+            first_fault: None,
             gaps: Vec::new(),
+            gaps_left_from: None,
             gaps_read_again: None,
             gaps_not_read: None,
             stored_ahead: 0,
@@ -112,11 +119,22 @@ impl PartitionAudit {
         self.unaccounted_offsets == 0 && self.overlapping == 0 && self.lost_in_gaps() == 0
     }
 
-    /// The mark that this finding is good for: none where something is wrong, or gaps still wait to be read again.
+    /// The mark that this finding is good for: up to the first thing that is wrong, or was not looked at, so that each later
+    /// audit looks at it until it is mended. None where only the gaps still wait to be read again.
     #[must_use]
-    pub fn mark(&self) -> Option<AuditMark> {
+    pub fn mark(&self) -> Option<Audited> {
+        let unread = self.gaps_not_read.is_some();
+        if self.clean() && unread {
+            return None;
+        }
+        let lost = self.gaps_read_again.as_ref().and_then(|check| check.lost_offsets.iter().min().copied());
+        let gap = self.gaps.iter().filter(|gap| unread && !gap.reason.is_loss()).map(|gap| gap.first).min();
+        let ends = [self.first_fault, lost, gap, self.gaps_left_from];
+        let next_offset = ends.into_iter().flatten().fold(self.next_offset, i64::min);
         let id = IncarnationId { topic: self.topic.clone(), partition: self.partition, incarnation: self.incarnation };
-        (self.clean() && self.gaps_not_read.is_none()).then_some(AuditMark { id, next_offset: self.next_offset })
+        // Who looked at everything leans on no earlier mark.
+        let from = if self.from == self.first_offset { 0 } else { self.from };
+        Some(Audited { mark: AuditMark { id, next_offset }, from })
     }
 
     fn add(&mut self, content: &RangeContent) {
@@ -130,8 +148,14 @@ impl PartitionAudit {
             *self.gap_offsets_by_reason.entry(gap.reason).or_default() += offsets;
             self.known_loss += if gap.reason.is_loss() { offsets } else { 0 };
         }
+        let hole = content.unaccounted.first().map(|&(first, _)| first);
+        self.first_fault = self.first_fault.or(hole.into_iter().chain(content.first_overlapping).min());
+        // Those of a closed incarnation, and known losses, are not read again.
+        let past = self.past;
+        let mut to_read = content.gaps.iter().filter(|gap| !past && !gap.reason.is_loss());
         let room = MAX_GAPS.saturating_sub(self.gaps.len());
-        self.gaps.extend(content.gaps.iter().take(room));
+        self.gaps.extend(to_read.by_ref().take(room));
+        self.gaps_left_from = self.gaps_left_from.or(to_read.map(|gap| gap.first).min());
         for &(first, next) in &content.unaccounted {
             let listed = self.unaccounted.len();
             match self.unaccounted.last_mut() {
@@ -273,4 +297,55 @@ async fn stored_ahead(store: &dyn Store, found: &PartitionAudit) -> Result<i64, 
     }
     let after = position().await?.unwrap_or(before);
     Ok((ahead - (after - before).max(0)).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(from: i64) -> PartitionAudit {
+        let id = IncarnationId { topic: "t".to_owned(), partition: 0, incarnation: 1 };
+        PartitionAudit::new(id, 0, OffsetRange { first: from, next: 10_000_000 }, false)
+    }
+
+    fn marked(found: &PartitionAudit) -> Option<(i64, i64)> {
+        found.mark().map(|audited| (audited.from, audited.mark.next_offset))
+    }
+
+    #[test]
+    fn the_mark_stops_at_the_first_gap_that_there_was_no_room_for() {
+        let mut found = partition(0);
+        let gap = |n: i64| Gap { first: n * 2, next: n * 2 + 1, reason: GapReason::Jump };
+        let full = i64::try_from(MAX_GAPS).expect("small");
+        found.add(&RangeContent { gaps: (0..full).map(gap).collect(), ..RangeContent::default() });
+        assert_eq!((found.gaps_left_from, marked(&found)), (None, Some((0, 10_000_000))));
+        let losses = vec![Gap { reason: GapReason::Skipped, ..gap(full) }];
+        found.add(&RangeContent { gaps: losses, ..RangeContent::default() });
+        assert_eq!(found.gaps_left_from, None, "a known loss is not read again");
+        // In no order, as the database gives them.
+        found.add(&RangeContent { gaps: vec![gap(full + 9), gap(full + 7)], ..RangeContent::default() });
+        assert_eq!((found.gaps.len(), marked(&found)), (MAX_GAPS, Some((0, (full + 7) * 2))));
+    }
+
+    #[test]
+    fn the_mark_goes_up_to_the_first_fault() {
+        let mut found = partition(100);
+        assert_eq!(marked(&found), Some((100, 10_000_000)));
+        found.gaps = vec![Gap { first: 150, next: 160, reason: GapReason::Jump }];
+        found.gaps_not_read = Some("Kafka is away".to_owned());
+        assert_eq!(marked(&found), None, "nothing is known that was not known before");
+        let content = RangeContent {
+            unaccounted: vec![(300, 301)],
+            unaccounted_offsets: 1,
+            overlapping: 1,
+            first_overlapping: Some(200),
+            ..RangeContent::default()
+        };
+        found.add(&content);
+        assert_eq!(marked(&found), Some((100, 150)), "a gap that was not read again is before it");
+        found.gaps_not_read = None;
+        assert_eq!(marked(&found), Some((100, 200)));
+        found.gaps_read_again = Some(GapCheck { lost: 1, lost_offsets: vec![155], ..GapCheck::default() });
+        assert_eq!(marked(&found), Some((100, 155)));
+    }
 }

@@ -27,6 +27,15 @@ pub struct AuditMark {
     pub next_offset: i64,
 }
 
+/// What an audit makes of a mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audited {
+    /// The mark from now on; lower than before where something was found below.
+    pub mark: AuditMark,
+    /// First offset that the audit looked at, 0 for all. Where the mark was set back below it meanwhile, it stays there.
+    pub from: i64,
+}
+
 /// A partition of an incarnation that nothing is added to any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastIncarnation {
@@ -44,8 +53,8 @@ pub trait AuditStore: Send + Sync + 'static {
     /// All marks.
     fn audit_marks(&self) -> BoxFuture<'_, Result<Vec<AuditMark>, StoreError>>;
 
-    /// Writes marks down, in the place of those that are there.
-    fn set_audit_marks<'a>(&'a self, marks: &'a [AuditMark]) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Writes marks down, in the place of those that are there, unless one was set back meanwhile below what was looked at.
+    fn set_audit_marks<'a>(&'a self, marks: &'a [Audited]) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// All closed incarnations.
     fn past_incarnations(&self) -> BoxFuture<'_, Result<Vec<PastIncarnation>, StoreError>>;

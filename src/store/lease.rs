@@ -59,6 +59,12 @@ pub trait LeaseSession: Send + Sync + 'static {
     /// The store does not answer; whether the name was taken is then unknown, and the session must be dropped.
     fn take<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<LeaseHolder>, StoreError>>;
 
+    /// Gives a name back that this session took: it is anybody's at once, and the session's other names stay.
+    ///
+    /// # Errors
+    /// The store does not answer; the name is then given back with the session at the latest.
+    fn give_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
     /// Ready when the session has ended: its names are anybody's.
     fn ended(&self) -> BoxFuture<'_, ()>;
 

@@ -219,7 +219,8 @@ pub enum PublishOutcome {
 
 /// The right to publish dead letters, held by one process at a time.
 pub trait Outbox: Send {
-    /// Up to `limit` dead letters that wait, oldest first.
+    /// Up to `limit` dead letters that wait, oldest first, and of those no more than 8 MiB of keys and values: at least one,
+    /// however large.
     fn pending(&mut self, limit: u32) -> BoxFuture<'_, Result<Vec<StoredDeadLetter>, StoreError>>;
 
     /// Writes down how the broker answered.
@@ -254,6 +255,8 @@ pub struct RangeContent {
     pub unaccounted_offsets: i64,
     /// Offsets that more than one of row, dead letter and gap account for.
     pub overlapping: i64,
+    /// The first of them.
+    pub first_overlapping: Option<i64>,
 }
 
 /// One migration.

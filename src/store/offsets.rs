@@ -25,7 +25,8 @@ pub struct PositionMove {
 /// What an operator orders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OffsetChange {
-    /// Positions go back, so that records are read again; what is stored stays and is skipped as a duplicate.
+    /// Positions go back, so that records are read again; what is stored stays and is skipped as a duplicate. Gaps
+    /// from there on are taken back: whoever reads again writes them down again.
     Rewind {
         /// Topic.
         topic: String,
@@ -47,6 +48,8 @@ pub enum OffsetChange {
         topic_id: Option<String>,
         /// The incarnation that was seen; `None` for a topic that the store does not know.
         seen: Option<i32>,
+        /// The position of each partition that was seen.
+        positions: BTreeMap<i32, i64>,
         /// Where each of its partitions starts. Partitions that are not here are no longer read.
         starts: BTreeMap<i32, i64>,
     },

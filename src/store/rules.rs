@@ -66,9 +66,37 @@ impl PublishOutcome {
     }
 }
 
+/// Keys and values of dead letters that are read to be published, together.
+const PENDING_BYTES: i64 = 8 * 1024 * 1024;
+
+diesel::define_sql_function! {
+    /// Bytes of a blob, told without reading it.
+    fn length(bytes: diesel::sql_types::Nullable<diesel::sql_types::Binary>) -> diesel::sql_types::Nullable<diesel::sql_types::Integer>;
+}
+
+/// How many of the first dead letters, given by the sizes of key and value, are read at once.
+pub(super) fn pending_that_fit(sizes: &[(Option<i32>, Option<i32>)]) -> i64 {
+    let mut bytes = 0;
+    let fits = sizes.iter().take_while(|(key, value)| {
+        bytes += i64::from(key.unwrap_or(0)) + i64::from(value.unwrap_or(0));
+        bytes <= PENDING_BYTES
+    });
+    i64::try_from(fits.count()).unwrap_or(i64::MAX).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dead_letters_are_read_by_their_size_and_at_least_one() {
+        assert_eq!(pending_that_fit(&[]), 1);
+        assert_eq!(pending_that_fit(&[(None, Some(20_000_000)), (None, Some(1))]), 1);
+        assert_eq!(
+            pending_that_fit(&[(Some(10), Some(4_000_000)), (None, None), (None, Some(4_388_598)), (None, Some(1))]),
+            3
+        );
+    }
 
     #[test]
     fn only_a_schema_of_this_binary_passes() {

@@ -65,7 +65,10 @@ pub fn content(tiles: &[Tile], first: i64, next: i64) -> RangeContent {
                     }
                 }
                 1 => {}
-                _ => content.overlapping += edge - at,
+                _ => {
+                    content.overlapping += edge - at;
+                    content.first_overlapping.get_or_insert(at);
+                }
             }
             at = edge;
         }
@@ -127,7 +130,10 @@ mod tests {
                         TileKind::Gap(_) => expected.gap_offsets += 1,
                     }
                 }
-                expected.overlapping += i64::from(covering.len() > 1);
+                if covering.len() > 1 {
+                    expected.overlapping += 1;
+                    expected.first_overlapping.get_or_insert(offset);
+                }
                 if covering.is_empty() {
                     alone.push(offset);
                 }

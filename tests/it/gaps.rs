@@ -25,4 +25,7 @@ async fn a_record_that_was_written_down_as_a_gap_is_found_by_the_audit() {
     let audit = scene.drover(&["audit", "--full"]).run("audit").await;
     assert_eq!(audit.code, Some(1), "{}", audit.stdout);
     assert!(audit.stdout.contains("Kafka delivers 2 records inside gaps: 256, 1500"), "{}", audit.stdout);
+    let next = scene.drover(&["audit"]).run("next").await;
+    assert_eq!(next.code, Some(1), "it is found again until it is mended: {}", next.stdout);
+    assert!(next.stdout.contains("inside gaps: 256, 1500"), "{}", next.stdout);
 }

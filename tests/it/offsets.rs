@@ -3,7 +3,11 @@
 use crate::support::drover::Ended;
 use crate::support::events::{events, events_to};
 use crate::support::scene::Scene;
+use crate::support::wait::until;
+use rdkafka::consumer::Consumer as _;
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 /// Stores until so many offsets are accounted for, and stops.
 async fn store_and_stop(scene: &Scene, count: i64) {
@@ -136,7 +140,6 @@ async fn a_database_that_was_lost_begins_anew_or_where_the_group_stands() {
             // Where the group stood before the first loss.
             let mut committed = rdkafka::TopicPartitionList::new();
             committed.add_partition_offset(&scene.topic, 0, rdkafka::Offset::Offset(100)).unwrap();
-            use rdkafka::consumer::Consumer as _;
             scene.member("somebody").commit(&committed, rdkafka::consumer::CommitMode::Sync).unwrap();
         }
         done(&scene, &order).await;
@@ -222,6 +225,34 @@ async fn positions_are_not_changed_while_the_group_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_are_not_changed_while_a_group_of_the_consumer_protocol_works() {
     refused_while_the_group_works("consumer").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_while_the_order_waits_for_its_answer_is_seen() {
+    let Some(scene) = Scene::new(1).await else { return };
+    scene.send(events_to(0, 0..10)).await;
+    store_and_stop(&scene, 10).await;
+    let mut asking = scene.drover(&["offsets", "restart", &scene.topic]).in_terminal();
+    let (mut said, mut output) = (Vec::new(), asking.stdout.take().unwrap());
+    while !String::from_utf8_lossy(&said).contains("Type yes") {
+        let mut byte = [0];
+        assert_eq!(output.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&said));
+        said.extend(byte);
+    }
+    let member = scene.member("late");
+    member.subscribe(&[&scene.topic]).unwrap();
+    until("the member to own the partition", async || {
+        let _ = member.poll(Duration::from_millis(100));
+        member.assignment().unwrap().count() == 1
+    })
+    .await;
+    asking.stdin.as_mut().unwrap().write_all(b"yes\n").unwrap();
+    output.read_to_end(&mut said).unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert_eq!(asking.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("has 1 members") && said.contains("late"), "{said}");
+    assert_eq!(number(&scene, "SELECT count(*) FROM audit_log").await, 0, "nothing was done");
+    assert_eq!(scene.database.accounted(&scene.topic).await, 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

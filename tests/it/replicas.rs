@@ -281,3 +281,16 @@ async fn a_revoke_waits_for_the_batch_in_flight_and_tells_what_was_drained() {
 async fn a_revoke_that_gives_up_tells_what_and_who_took_it() {
     revoke_with_a_batch_in_flight(true).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_was_taken_away_leaves_its_place_to_another_process() {
+    let Some(scene) = Scene::new(4).await else { return };
+    let mut first = replica(&scene, "r-1").start("first");
+    first.until_each_owns(2).await;
+    scene.order(&first, &["scale", "--consumers", "1"]).await;
+    let settings = scene.drover(&["consume", "--consumer-id", "consumer-2"]).set("DROVER_REPLICA_ID", "r-1");
+    let mut other = settings.start("other");
+    other.until_ready().await;
+    other.stop().await;
+    first.stop().await;
+}

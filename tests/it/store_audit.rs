@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 crate::on_both_stores! { true:
     an_audit_goes_on_from_the_last_clean_point,
-    what_is_not_clean_gets_no_mark_and_is_found_again,
+    what_is_not_clean_is_marked_up_to_its_first_fault_and_found_again,
+    what_a_full_audit_found_below_the_mark_is_found_by_every_later_one,
     a_mark_ahead_of_the_position_vouches_for_nothing,
     gaps_are_told_by_their_reason,
     one_process_at_a_time_audits,
@@ -41,18 +42,41 @@ async fn an_audit_goes_on_from_the_last_clean_point(test: Arc<TestStore>) {
     assert_eq!(marks.iter().map(|mark| mark.next_offset).max(), Some(104));
 }
 
-async fn what_is_not_clean_gets_no_mark_and_is_found_again(test: Arc<TestStore>) {
+async fn what_is_not_clean_is_marked_up_to_its_first_fault_and_found_again(test: Arc<TestStore>) {
     registered(&test, &[(0, 0), (1, 100)]).await;
     let mut writer = test.store.writer("w");
     store(&mut writer, &mixed()).await;
     test.execute("DELETE FROM events WHERE partition = 0 AND \"offset\" = 3").await;
-    for _ in 0..2 {
+    for from in [0, 3] {
         let report = audited(&test, false).await;
         assert!(!report.clean);
         assert_eq!(report.partitions[0].unaccounted, [OffsetRange { first: 3, next: 4 }]);
-        assert_eq!(report.partitions[0].from, 0, "it is looked at until it is mended");
+        assert_eq!(report.partitions[0].from, from, "it is looked at until it is mended");
     }
     assert_eq!(audited(&test, false).await.partitions[1].from, 104, "the other partition has its mark");
+}
+
+async fn what_a_full_audit_found_below_the_mark_is_found_by_every_later_one(test: Arc<TestStore>) {
+    registered(&test, &[(0, 0), (1, 0)]).await;
+    let mut writer = test.store.writer("w");
+    store(&mut writer, &rows(0, 0..30)).await;
+    store(&mut writer, &rows(1, 0..30)).await;
+    assert!(audited(&test, false).await.clean);
+    test.execute(
+        "DELETE FROM events WHERE partition = 0 AND \"offset\" IN (4, 9); \
+         INSERT INTO offset_gaps (topic, partition, incarnation, first_offset, next_offset, reason, recorded_at) \
+         VALUES ('user_events', 1, 1, 6, 8, 'jump', CURRENT_TIMESTAMP)",
+    )
+    .await;
+    assert!(audited(&test, false).await.clean, "the marks vouch for it");
+    assert_eq!(
+        (audited(&test, true).await.clean, ranges(&audited(&test, false).await)),
+        (false, vec![(4, 30), (6, 30)])
+    );
+    store(&mut writer, &rows(0, 30..40)).await;
+    let report = audited(&test, false).await;
+    let found: Vec<_> = report.partitions.iter().map(|one| (one.unaccounted_offsets, one.overlapping)).collect();
+    assert_eq!((report.clean, found), (false, vec![(2, 0), (0, 2)]));
 }
 
 async fn a_mark_ahead_of_the_position_vouches_for_nothing(test: Arc<TestStore>) {

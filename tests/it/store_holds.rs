@@ -3,7 +3,9 @@
 use crate::support::stores::TestStore;
 use drover::actors::holds::Holds;
 use drover::domain::hold::{Hold, HoldKind, HoldScope};
+use drover::store::faulty::{FaultyStore, StoreFaults};
 use std::sync::Arc;
+use std::time::Duration;
 
 crate::on_both_stores! { true:
     a_hold_stays_until_it_is_released,
@@ -11,6 +13,7 @@ crate::on_both_stores! { true:
     holds_whose_time_is_over_are_released_and_no_others,
     an_order_of_another_process_arrives_with_the_next_look,
     a_hold_that_was_insisted_on_is_written_down_later,
+    a_hold_that_is_insisted_on_while_another_is_written_down_stands,
 }
 
 fn partition(partition: i32) -> HoldScope {
@@ -91,4 +94,21 @@ async fn a_hold_that_was_insisted_on_is_written_down_later(test: Arc<TestStore>)
     holds.refresh(0).await.unwrap();
     assert_eq!(**holds.current(), [hold(partition(0), HoldKind::Quarantined, None)]);
     assert_eq!(test.store.holds().await.unwrap(), **holds.current());
+}
+
+async fn a_hold_that_is_insisted_on_while_another_is_written_down_stands(test: Arc<TestStore>) {
+    let faults = Arc::new(StoreFaults::default());
+    let slow = FaultyStore::new(Arc::clone(&test.store), Arc::clone(&faults));
+    let holds = Holds::new(Arc::new(slow), "a");
+    let (first, second) =
+        (hold(partition(1), HoldKind::Quarantined, None), hold(partition(2), HoldKind::Quarantined, None));
+    holds.insist(first.clone());
+    faults.set_delay(Duration::from_millis(50));
+    // Polled in this order: the refresh waits for the store when the second is insisted on.
+    let (refreshed, ()) = tokio::join!(holds.refresh(0), async { holds.insist(second.clone()) });
+    refreshed.unwrap();
+    assert_eq!(*holds.current(), [first.clone(), second.clone()]);
+    faults.clear();
+    holds.refresh(0).await.unwrap();
+    assert_eq!(test.store.holds().await.unwrap(), [first, second]);
 }

@@ -7,7 +7,7 @@ use drover::domain::failure::FailureClass;
 use drover::store::StoreError;
 use drover::store::audit::{AuditReport, audit};
 use drover::store::audit_log::AuditEntry;
-use drover::store::audit_marks::{AuditMark, IncarnationId};
+use drover::store::audit_marks::{AuditMark, Audited, IncarnationId};
 use drover::store::offsets::{OffsetChange, PositionMove};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ crate::on_both_stores! { true:
     a_position_goes_back_and_what_is_stored_stays,
     a_position_that_was_moved_meanwhile_is_not_set_back_and_nothing_is_written,
     what_is_skipped_is_a_known_loss,
+    what_was_skipped_is_stored_after_a_rewind_and_is_no_loss_any_more,
     what_is_stored_in_a_skipped_range_is_not_covered,
     a_topic_gets_its_next_incarnation_beside_the_old_one,
     a_topic_that_the_store_does_not_know_gets_its_first_incarnation,
@@ -57,10 +58,14 @@ async fn a_position_goes_back_and_what_is_stored_stays(test: Arc<TestStore>) {
     let mut writer = test.store.writer("w");
     store(&mut writer, &rows(0, 5..20)).await;
     let id = IncarnationId { topic: TOPIC.into(), partition: 0, incarnation: 1 };
-    test.store.set_audit_marks(&[AuditMark { id, next_offset: 20 }]).await.unwrap();
+    let mark = |id, next_offset, from| Audited { mark: AuditMark { id, next_offset }, from };
+    test.store.set_audit_marks(&[mark(id.clone(), 20, 0)]).await.unwrap();
     change(&test, rewind(vec![at(0, 20, 12)])).await.unwrap();
     assert_eq!(next_offset(&test, 0).await, 12);
     assert_eq!(test.store.audit_marks().await.unwrap()[0].next_offset, 12, "what is read again is audited again");
+    // By an audit that began before, and looked at what is new.
+    test.store.set_audit_marks(&[mark(id, 20, 15)]).await.unwrap();
+    assert_eq!(test.store.audit_marks().await.unwrap()[0].next_offset, 12, "it vouches for what it saw alone");
     assert_eq!(store(&mut writer, &rows(0, 12..22)).await.duplicates, 8);
     // Further back than where the store began.
     change(&test, rewind(vec![at(0, 22, 2)])).await.unwrap();
@@ -80,9 +85,20 @@ async fn a_position_that_was_moved_meanwhile_is_not_set_back_and_nothing_is_writ
     assert_eq!(error.class, FailureClass::Fenced, "{error}");
     let skip = OffsetChange::Skip { topic: TOPIC.into(), of: PositionMove { incarnation: 2, ..at(0, 20, 30) } };
     assert_eq!(change(&test, skip).await.unwrap_err().class, FailureClass::Fenced);
-    let restart =
-        OffsetChange::Restart { topic: TOPIC.into(), topic_id: None, seen: Some(2), starts: BTreeMap::from([(0, 0)]) };
-    assert_eq!(change(&test, restart).await.unwrap_err().class, FailureClass::Fenced);
+    let restart = |seen, positions: &[(i32, i64)]| OffsetChange::Restart {
+        topic: TOPIC.into(),
+        topic_id: None,
+        seen: Some(seen),
+        positions: positions.iter().copied().collect(),
+        starts: BTreeMap::from([(0, 0)]),
+    };
+    let of_another_incarnation = restart(2, &[(0, 20), (1, 20)]);
+    assert_eq!(change(&test, of_another_incarnation).await.unwrap_err().class, FailureClass::Fenced);
+    // A process that stored after the look, or added a partition: what it stored would be read a second time.
+    for positions in [[(0, 20), (1, 19)].as_slice(), &[(0, 20)], &[(0, 20), (1, 20), (2, 0)]] {
+        let error = change(&test, restart(1, positions)).await.unwrap_err();
+        assert_eq!(error.class, FailureClass::Fenced, "{positions:?}: {error}");
+    }
     assert_eq!((next_offset(&test, 0).await, next_offset(&test, 1).await), (20, 20));
     assert_eq!(logged(&test).await, 0);
 }
@@ -97,6 +113,26 @@ async fn what_is_skipped_is_a_known_loss(test: Arc<TestStore>) {
     assert!(report.clean, "{report:?}");
     assert_eq!((report.partitions[0].known_loss, report.partitions[0].rows), (30, 30));
     assert_eq!(test.number("SELECT count(*) FROM offset_gaps WHERE reason = 'skipped'").await, 1);
+}
+
+async fn what_was_skipped_is_stored_after_a_rewind_and_is_no_loss_any_more(test: Arc<TestStore>) {
+    registered(&test, &[(0, 0), (1, 0)]).await;
+    let mut writer = test.store.writer("w");
+    for partition in [0, 1] {
+        store(&mut writer, &rows(partition, 0..20)).await;
+        change(&test, OffsetChange::Skip { topic: TOPIC.into(), of: at(partition, 20, 50) }).await.unwrap();
+        store(&mut writer, &rows(partition, 50..60)).await;
+    }
+    // Into the gap, and then to before it.
+    for (to, lost) in [(30, 10), (10, 0)] {
+        change(&test, rewind(vec![at(0, 60, to)])).await.unwrap();
+        assert!(full(&test).await.clean, "while it waits to be read again");
+        store(&mut writer, &rows(0, to..60)).await;
+        let report = full(&test).await;
+        assert!(report.clean, "{report:?}");
+        let found: Vec<_> = report.partitions.iter().map(|one| (one.rows, one.known_loss)).collect();
+        assert_eq!(found, [(60 - lost, lost), (30, 30)], "the other partition keeps its gap");
+    }
 }
 
 async fn what_is_stored_in_a_skipped_range_is_not_covered(test: Arc<TestStore>) {
@@ -118,6 +154,7 @@ async fn a_topic_gets_its_next_incarnation_beside_the_old_one(test: Arc<TestStor
         topic: TOPIC.into(),
         topic_id: Some("id-2".into()),
         seen: Some(1),
+        positions: BTreeMap::from([(0, 20), (1, 0)]),
         starts: BTreeMap::from([(0, 3), (2, 0)]),
     };
     change(&test, restart).await.unwrap();
@@ -145,6 +182,7 @@ async fn a_topic_that_the_store_does_not_know_gets_its_first_incarnation(test: A
         topic: TOPIC.into(),
         topic_id: Some("id-1".into()),
         seen,
+        positions: BTreeMap::new(),
         starts: BTreeMap::from([(0, 7)]),
     };
     change(&test, restart(None)).await.unwrap();

@@ -59,6 +59,8 @@ async fn all_positions_are_told(test: Arc<TestStore>) {
 async fn a_free_name_is_taken(test: Arc<TestStore>) {
     let session = test.store.lease_session("pid 1 on a", None).await.unwrap();
     assert_eq!(session.take("name").await.unwrap(), None);
+    session.give_back("name").await.unwrap();
+    assert_eq!(session.take("name").await.unwrap(), None, "and again");
     assert!(!session.has_ended());
 }
 
@@ -94,6 +96,22 @@ async fn a_name_is_held_by_one_session_until_it_ends_and_the_others_are_told_by_
         assert_eq!(second.take("another name").await.unwrap(), None);
         drop(first);
         taken_soon(&second, "name").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_given_back_is_anybodys_and_the_other_names_of_the_session_stay() {
+    on_postgres(|test| async move {
+        let first = test.store.lease_session("pid 1 on a", None).await.unwrap();
+        let second = test.of_another_process().lease_session("pid 2 on b", None).await.unwrap();
+        for name in ["name", "another name"] {
+            assert_eq!(first.take(name).await.unwrap(), None);
+        }
+        first.give_back("name").await.unwrap();
+        assert_eq!(second.take("name").await.unwrap(), None);
+        assert!(second.take("another name").await.unwrap().is_some());
+        assert!(!first.has_ended());
     })
     .await;
 }

@@ -32,7 +32,17 @@ fn by_partition(
     offset: impl Fn(&crate::log::Log) -> i64 + Send + 'static,
 ) -> Answers<i64> {
     ask(cluster, move |world| {
-        of.into_iter().filter_map(|id| Some((id.clone(), offset(world.logs.get(&id.partition)?)))).collect()
+        let refused = world.plan.question_fails;
+        let mut found = BTreeMap::new();
+        for id in of {
+            // One partition may be without a leader while the others answer.
+            let Some(log) = world.logs.get(&id.partition) else { continue };
+            let told = offset(log);
+            if !world.chance(refused) {
+                found.insert(id, told);
+            }
+        }
+        found
     })
     .boxed()
 }

@@ -5,7 +5,7 @@ use crate::store::{SimStore, not_here};
 use drover::domain::audit::AuditResult;
 use drover::domain::hold::{Hold, HoldKind, HoldScope};
 use drover::store::audit_log::{AuditEntry, AuditLogStore, LoggedEntry};
-use drover::store::audit_marks::{AuditMark, AuditStore, AuditTurn, PastIncarnation};
+use drover::store::audit_marks::{AuditMark, AuditStore, AuditTurn, Audited, PastIncarnation};
 use drover::store::holds::HoldStore;
 use drover::store::lease::{LeaseSession, LeaseStore, SessionName};
 use drover::store::offsets::{OffsetChange, OffsetStore};
@@ -30,7 +30,7 @@ impl AuditStore for SimStore {
     fn audit_marks(&self) -> Answer<'_, Vec<AuditMark>> {
         not_here()
     }
-    fn set_audit_marks<'a>(&'a self, _: &'a [AuditMark]) -> Answer<'a, ()> {
+    fn set_audit_marks<'a>(&'a self, _: &'a [Audited]) -> Answer<'a, ()> {
         not_here()
     }
     fn past_incarnations(&self) -> Answer<'_, Vec<PastIncarnation>> {

@@ -113,6 +113,8 @@ impl Starts {
             }
         };
         let known = self.with_new_partitions(topic, known, &described.partitions).await?;
+        // A partition without a leader has no bounds now and must not hold up the others: it is read on where the store has
+        // it, and is judged when the client meets an offset outside the log, or at the next look.
         let beginnings = self.lookup().beginnings(asked.clone()).await?;
         let ends = self.lookup().ends(asked.clone()).await?;
         asked

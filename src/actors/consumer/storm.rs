@@ -13,6 +13,8 @@ use crate::kafka::group_client::Group;
 
 /// Who placed the hold, in the store and wherever it is shown.
 const STORM_GUARD: &str = "storm guard";
+/// How far the clocks of two replicas may be apart, in milliseconds: a quarantine that ends so close to its time ended by it.
+const CLOCKS_APART_MS: i64 = 5_000;
 
 impl<G: Group> Work<'_, G> {
     /// The guard that goes along with the batch of a lane to its writer.
@@ -76,11 +78,15 @@ impl<G: Group> Work<'_, G> {
         );
         self.task.metrics.storm_quarantines.with_label_values(&[&self.task.id, &id.topic, storm.rule.as_str()]).inc();
         if let Some(partition) = self.owned.get(id) {
-            // What is being processed is read again afterwards.
-            partition.processing.clear();
             let queued = partition.queued;
-            if let Some(read) = partition.read.as_mut() {
-                *read = ReadPosition::at(queued);
+            match partition.read.as_mut() {
+                // What is being processed is read again afterwards.
+                Some(read) => {
+                    partition.processing.clear();
+                    *read = ReadPosition::at(queued);
+                }
+                // A seek that is tried again would lead behind what is being processed: the store says where to go on.
+                None => self.reset(id, "storm"),
             }
         }
         let since_ms = chrono::Utc::now().timestamp_millis();
@@ -113,7 +119,8 @@ impl<G: Group> Work<'_, G> {
 
     /// The quarantine of a partition has ended: by its time, or by somebody who lets what follows pass.
     pub(super) fn quarantine_ended(&mut self, id: &TopicPartition, was: &Hold) {
-        let released = !was.is_over(chrono::Utc::now().timestamp_millis());
+        // Another replica whose clock is ahead may have seen its time come first.
+        let released = !was.is_over(chrono::Utc::now().timestamp_millis().saturating_add(CLOCKS_APART_MS));
         if let Some(partition) = self.owned.get(id) {
             for guard in [&mut partition.taken_guard, &mut partition.stored_guard] {
                 if released {

@@ -15,7 +15,7 @@ impl<G: Group> Work<'_, G> {
         let now = Instant::now();
         let since = now - std::mem::replace(&mut self.watched, now);
         let rebalancing = self.assigning || self.revoking.is_some() || !self.rebalances.is_empty();
-        let excused = rebalancing || self.stopping.is_some() || self.task.breaker.is_open();
+        let excused = rebalancing || self.stopping.is_some() || self.task.breaker.is_open() || !self.has_place();
         let ids: Vec<TopicPartition> = self.owned.iter().map(|partition| partition.id.clone()).collect();
         for id in ids {
             let end = self.task.ends.of(&id);
@@ -25,13 +25,15 @@ impl<G: Group> Work<'_, G> {
             let lane = partition.lane;
             let own_excuse = !partition.is_read() || !partition.processing.is_empty() || partition.read.is_none();
             let in_batch = self.lanes.holds(lane, &id);
+            // A lane that is full waits for its writer, and every partition of it with it.
+            let full = self.lanes_paused(lane) || !self.lanes.has_room(lane);
             let Some(partition) = self.owned.get(&id) else {
                 continue;
             };
             let look = Look {
                 position: partition.stored,
                 behind: end.map(|end| end > partition.stored),
-                excused: excused || own_excuse || in_batch,
+                excused: excused || own_excuse || in_batch || full,
             };
             if let Some(action) = partition.watch.look(since, self.task.watchdog_timeout, look) {
                 self.act(&id, action)?;

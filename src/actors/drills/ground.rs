@@ -92,7 +92,12 @@ impl Ground {
             let ids = described.partitions.iter().map(|&partition| TopicPartition { topic: topic.clone(), partition });
             partitions.extend(ids);
         }
-        Questions::ends(Arc::clone(&self.lookup), partitions).await.map_err(|error| error.to_string())
+        let asked = partitions.len();
+        let ends = Questions::ends(Arc::clone(&self.lookup), partitions).await.map_err(|error| error.to_string())?;
+        match asked - ends.len() {
+            0 => Ok(ends),
+            missing => Err(format!("{missing} of {asked} partitions tell no end")),
+        }
     }
 
     /// How far the store has each partition.

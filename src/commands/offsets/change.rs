@@ -117,6 +117,7 @@ pub async fn rewind(
              as duplicates"
         )],
         detail: json!({ "topic": topic, "partitions": detail, "offsets": again, "stored_already": there }),
+        groups: vec![viewer.group.clone()],
         change: OffsetChange::Rewind { topic: topic.to_owned(), moves },
     };
     order.carry_out(viewer, flags, out).await
@@ -161,6 +162,7 @@ pub async fn skip(
         notes,
         detail: json!({ "topic": topic, "partition": partition, "from": of.from, "to": of.to, "offsets": offsets,
                         "expired": expired, "stored_already": stored }),
+        groups: vec![viewer.group.clone()],
         change: OffsetChange::Skip { topic: topic.to_owned(), of },
     };
     order.carry_out(viewer, flags, out).await
@@ -228,7 +230,14 @@ pub async fn restart(
         notes,
         detail: json!({ "topic": topic, "topic_id": described.topic_id, "incarnation": incarnation,
                         "positions": positions, "starts": starts }),
-        change: OffsetChange::Restart { topic: topic.to_owned(), topic_id: described.topic_id.clone(), seen, starts },
+        groups: vec![viewer.group.clone()],
+        change: OffsetChange::Restart {
+            topic: topic.to_owned(),
+            topic_id: described.topic_id.clone(),
+            seen,
+            positions,
+            starts,
+        },
     };
     order.carry_out(viewer, flags, out).await
 }
@@ -247,10 +256,10 @@ pub async fn claim(
     if (&seen.cluster_id, &seen.group) == (&cluster_id, &group) {
         bail!("the store belongs to cluster {cluster_id:?} and group {group:?} already");
     }
-    refuse_members(viewer, &group).await?;
     let same_cluster = seen.cluster_id == cluster_id;
-    if same_cluster {
-        refuse_members(viewer, &seen.group).await?;
+    let groups: Vec<String> = std::iter::once(&group).chain(same_cluster.then_some(&seen.group)).cloned().collect();
+    for group in &groups {
+        refuse_members(viewer, group).await?;
     }
     let mut topic_ids = BTreeMap::new();
     let mut notes = Vec::new();
@@ -285,6 +294,7 @@ pub async fn claim(
         notes,
         detail: json!({ "from": { "cluster_id": seen.cluster_id, "group": seen.group },
                         "to": { "cluster_id": cluster_id, "group": group }, "topic_ids": topic_ids }),
+        groups,
         change: OffsetChange::Claim { seen, cluster_id, group, topic_ids },
     };
     order.carry_out(viewer, flags, out).await

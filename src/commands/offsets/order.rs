@@ -22,6 +22,8 @@ pub struct Order {
     pub notes: Vec<String>,
     /// The same for programs, also for the audit log.
     pub detail: Value,
+    /// Groups that may have no members while it is done.
+    pub groups: Vec<String>,
     pub change: OffsetChange,
 }
 
@@ -41,6 +43,10 @@ impl Order {
         }
         let done = if flags.dry_run { false } else { self.confirmed(flags, out).await? };
         if done {
+            // Somebody may have started while the question waited for its answer.
+            for group in &self.groups {
+                refuse_members(viewer, group).await?;
+            }
             let entry = AuditEntry {
                 actor: actor(),
                 action: self.action.to_owned(),

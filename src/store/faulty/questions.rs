@@ -6,7 +6,7 @@ use super::writer::{FaultyOutbox, FaultyWriter};
 use crate::domain::audit::AuditResult;
 use crate::domain::hold::{Hold, HoldKind, HoldScope};
 use crate::store::audit_log::{AuditEntry, AuditLogStore, LoggedEntry};
-use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, PastIncarnation};
+use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, Audited, PastIncarnation};
 use crate::store::holds::HoldStore;
 use crate::store::lease::{LeaseSession, LeaseStore, SessionName};
 use crate::store::offsets::{OffsetChange, OffsetStore};
@@ -123,7 +123,7 @@ impl AuditStore for FaultyStore {
     fn audit_marks(&self) -> Answer<'_, Vec<AuditMark>> {
         self.gated(|| self.inner.audit_marks())
     }
-    fn set_audit_marks<'a>(&'a self, marks: &'a [AuditMark]) -> Answer<'a, ()> {
+    fn set_audit_marks<'a>(&'a self, marks: &'a [Audited]) -> Answer<'a, ()> {
         self.gated(move || self.inner.set_audit_marks(marks))
     }
     fn past_incarnations(&self) -> Answer<'_, Vec<PastIncarnation>> {

@@ -7,7 +7,7 @@ use super::error::Failure;
 use super::pool::{bounded, open};
 use crate::domain::audit::{AuditResult, OffsetRange};
 use crate::store::StoreError;
-use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, IncarnationId, PastIncarnation};
+use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, Audited, IncarnationId, PastIncarnation};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Jsonb, Text};
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
@@ -56,19 +56,21 @@ async fn marks(connection: &mut AsyncPgConnection) -> Result<Vec<AuditMark>, Fai
     Ok(rows.into_iter().map(Row::split).map(|(id, range)| AuditMark { id, next_offset: range.next }).collect())
 }
 
-async fn set_marks(connection: &mut AsyncPgConnection, marks: &[AuditMark]) -> Result<(), Failure> {
+async fn set_marks(connection: &mut AsyncPgConnection, marks: &[Audited]) -> Result<(), Failure> {
     connection
         .transaction(async |connection| {
-            for mark in marks {
+            for Audited { mark, from } in marks {
                 diesel::sql_query(
                     "INSERT INTO audit_marks (topic, partition, incarnation, next_offset) VALUES ($1, $2, $3, $4) \
                      ON CONFLICT (topic, partition, incarnation) \
-                     DO UPDATE SET next_offset = excluded.next_offset, marked_at = now()",
+                     DO UPDATE SET next_offset = excluded.next_offset, marked_at = now() \
+                     WHERE audit_marks.next_offset >= $5",
                 )
                 .bind::<Text, _>(&mark.id.topic)
                 .bind::<Integer, _>(mark.id.partition)
                 .bind::<Integer, _>(mark.id.incarnation)
                 .bind::<BigInt, _>(mark.next_offset)
+                .bind::<BigInt, _>(from)
                 .execute(connection)
                 .await?;
             }
@@ -109,7 +111,7 @@ impl AuditStore for PostgresStore {
         ask!(self, "read the marks of the audit", |connection| marks(connection))
     }
 
-    fn set_audit_marks<'a>(&'a self, marks: &'a [AuditMark]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn set_audit_marks<'a>(&'a self, marks: &'a [Audited]) -> BoxFuture<'a, Result<(), StoreError>> {
         ask!(self, "write the marks of the audit", |connection| set_marks(connection, marks))
     }
 

@@ -9,6 +9,7 @@ use super::pool::{bounded, open};
 use super::schema::{dead_letters, topics};
 use crate::domain::failure::FailureClass;
 use crate::domain::record::{OwnedRecord, RecordTimestamp, TimestampType};
+use crate::store::rules::{length, pending_that_fit};
 use crate::store::{DeadLetterFilter, Outbox, PublishOutcome, StoreError, StoredDeadLetter, headers};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -164,12 +165,13 @@ impl Outbox for PgOutbox {
             let (connection, pid) = (&mut self.connection, self.pid);
             bounded(&self.settings, async {
                 check_session(connection, pid).await?;
-                let rows = dead_letters::table
-                    .filter(dead_letters::published_at.is_null())
-                    .order(dead_letters::id)
+                let waiting = dead_letters::table.filter(dead_letters::published_at.is_null()).order(dead_letters::id);
+                let sizes = waiting
+                    .select((length(dead_letters::key), length(dead_letters::value)))
                     .limit(i64::from(limit))
                     .load(connection)
                     .await?;
+                let rows = waiting.limit(pending_that_fit(&sizes)).load(connection).await?;
                 Ok(stored(rows))
             })
             .await

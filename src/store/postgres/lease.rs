@@ -34,6 +34,9 @@ const OWN_SESSION: &str = "
 const TAKE: &str = "
     SELECT pg_try_advisory_lock(hashtextextended('drover lease ' || current_schema() || ' ' || $1, 0))";
 
+const GIVE_BACK: &str = "
+    SELECT pg_advisory_unlock(hashtextextended('drover lease ' || current_schema() || ' ' || $1, 0))";
+
 const HOLDER: &str = "
     SELECT a.pid, a.application_name, host(a.client_addr), (extract(epoch FROM a.backend_start) * 1000)::bigint
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
@@ -126,6 +129,14 @@ impl LeaseSession for PgLeaseSession {
             })
             .await
         }
+        .boxed()
+    }
+
+    fn give_back<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        // `false` says that the session did not hold it: then there is nothing to give back either.
+        bounded(self.timeout, "giving a lease back", async move {
+            self.client.query_one(GIVE_BACK, &[&name]).await.map(drop)
+        })
         .boxed()
     }
 

@@ -47,6 +47,20 @@ async fn rewind(connection: &mut AsyncPgConnection, topic: &str, of: PositionMov
     .execute(connection)
     .await?;
     one(moved, &format!("the position of {topic} [{}]", of.partition))?;
+    // What is read again records its gaps again: rows inside a gap that stays would be there twice.
+    for sql in [
+        "DELETE FROM offset_gaps WHERE topic = $1 AND partition = $2 AND incarnation = $3 AND first_offset >= $4",
+        "UPDATE offset_gaps SET next_offset = $4 \
+         WHERE topic = $1 AND partition = $2 AND incarnation = $3 AND first_offset < $4 AND next_offset > $4",
+    ] {
+        diesel::sql_query(sql)
+            .bind::<Text, _>(topic)
+            .bind::<Integer, _>(of.partition)
+            .bind::<Integer, _>(of.incarnation)
+            .bind::<BigInt, _>(of.to)
+            .execute(connection)
+            .await?;
+    }
     // What is read again is audited again.
     diesel::sql_query(
         "UPDATE audit_marks SET next_offset = $4, marked_at = now() \
@@ -91,11 +105,20 @@ async fn restart(
     connection: &mut AsyncPgConnection,
     topic: &str,
     topic_id: Option<&str>,
-    seen: Option<i32>,
+    (seen, positions): (Option<i32>, &BTreeMap<i32, i64>),
     starts: &BTreeMap<i32, i64>,
 ) -> Result<(), Failure> {
     let incarnation = seen.unwrap_or(0) + 1;
     let what = format!("topic {topic}");
+    // Locked, so that nobody stores between the look and the end of the transaction.
+    let now: Vec<(i32, i64)> = partition_progress::table
+        .filter(partition_progress::topic.eq(topic))
+        .order(partition_progress::partition)
+        .select((partition_progress::partition, partition_progress::next_offset))
+        .for_update()
+        .load(connection)
+        .await?;
+    one(usize::from(now.iter().copied().eq(positions.iter().map(|(&partition, &at)| (partition, at)))), &what)?;
     match seen {
         None => {
             let registered = diesel::sql_query(
@@ -123,12 +146,7 @@ async fn restart(
                 .execute(connection)
                 .await?;
             one(moved, &what)?;
-            let partitions: Vec<i32> = partition_progress::table
-                .filter(partition_progress::topic.eq(topic))
-                .select(partition_progress::partition)
-                .load(connection)
-                .await?;
-            for gone in partitions.iter().filter(|partition| !starts.contains_key(partition)) {
+            for gone in positions.keys().filter(|partition| !starts.contains_key(partition)) {
                 diesel::delete(partition_progress::table.find((topic, gone))).execute(connection).await?;
             }
         }
@@ -180,8 +198,8 @@ async fn change(connection: &mut AsyncPgConnection, change: &OffsetChange, entry
                     }
                 }
                 OffsetChange::Skip { topic, of } => skip(connection, topic, *of).await?,
-                OffsetChange::Restart { topic, topic_id, seen, starts } => {
-                    restart(connection, topic, topic_id.as_deref(), *seen, starts).await?;
+                OffsetChange::Restart { topic, topic_id, seen, positions, starts } => {
+                    restart(connection, topic, topic_id.as_deref(), (*seen, positions), starts).await?;
                 }
                 OffsetChange::Claim { seen, cluster_id, group, topic_ids } => {
                     claim(connection, seen, (cluster_id, group), topic_ids).await?;

@@ -6,7 +6,7 @@ use super::error::Failure;
 use super::{SqliteStore, time};
 use crate::domain::audit::{AuditResult, OffsetRange};
 use crate::store::StoreError;
-use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, IncarnationId, PastIncarnation};
+use crate::store::audit_marks::{AuditMark, AuditStore, AuditTurn, Audited, IncarnationId, PastIncarnation};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text};
 use futures::FutureExt as _;
@@ -48,19 +48,21 @@ fn marks(connection: &mut SqliteConnection) -> Result<Vec<AuditMark>, Failure> {
     Ok(rows.into_iter().map(Row::split).map(|(id, range)| AuditMark { id, next_offset: range.next }).collect())
 }
 
-fn set_marks(connection: &mut SqliteConnection, marks: &[AuditMark]) -> Result<(), Failure> {
+fn set_marks(connection: &mut SqliteConnection, marks: &[Audited]) -> Result<(), Failure> {
     let now = time::now();
-    for mark in marks {
+    for Audited { mark, from } in marks {
         diesel::sql_query(
             "INSERT INTO audit_marks (topic, partition, incarnation, next_offset, marked_at) VALUES (?, ?, ?, ?, ?) \
              ON CONFLICT (topic, partition, incarnation) \
-             DO UPDATE SET next_offset = excluded.next_offset, marked_at = excluded.marked_at",
+             DO UPDATE SET next_offset = excluded.next_offset, marked_at = excluded.marked_at \
+             WHERE audit_marks.next_offset >= ?",
         )
         .bind::<Text, _>(&mark.id.topic)
         .bind::<Integer, _>(mark.id.partition)
         .bind::<Integer, _>(mark.id.incarnation)
         .bind::<BigInt, _>(mark.next_offset)
         .bind::<Text, _>(&now)
+        .bind::<BigInt, _>(from)
         .execute(connection)?;
     }
     Ok(())
@@ -97,7 +99,7 @@ impl AuditStore for SqliteStore {
         self.run("read the marks of the audit", Access::Read, marks).boxed()
     }
 
-    fn set_audit_marks<'a>(&'a self, marks: &'a [AuditMark]) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn set_audit_marks<'a>(&'a self, marks: &'a [Audited]) -> BoxFuture<'a, Result<(), StoreError>> {
         let marks = marks.to_vec();
         self.change("write the marks of the audit", move |connection| set_marks(connection, &marks)).boxed()
     }

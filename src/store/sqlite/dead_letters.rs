@@ -5,6 +5,7 @@ use super::error::Failure;
 use super::schema::{dead_letters, topics};
 use super::time;
 use crate::domain::record::{OwnedRecord, RecordTimestamp, TimestampType};
+use crate::store::rules::{length, pending_that_fit};
 use crate::store::{DeadLetterFilter, Outbox, PublishOutcome, StoreError, StoredDeadLetter, headers};
 use diesel::prelude::*;
 use futures::FutureExt as _;
@@ -132,11 +133,13 @@ impl Outbox for SqliteOutbox {
         async move {
             self.database
                 .run(Access::Read, move |connection| {
-                    let rows = dead_letters::table
-                        .filter(dead_letters::published_at.is_null())
-                        .order(dead_letters::id)
+                    let waiting =
+                        dead_letters::table.filter(dead_letters::published_at.is_null()).order(dead_letters::id);
+                    let sizes = waiting
+                        .select((length(dead_letters::key), length(dead_letters::value)))
                         .limit(i64::from(limit))
                         .load(connection)?;
+                    let rows = waiting.limit(pending_that_fit(&sizes)).load(connection)?;
                     Ok(stored(rows))
                 })
                 .await

@@ -16,6 +16,10 @@ impl LeaseSession for FileSession {
         async { Ok(None) }.boxed()
     }
 
+    fn give_back<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async { Ok(()) }.boxed()
+    }
+
     fn ended(&self) -> BoxFuture<'_, ()> {
         std::future::pending().boxed()
     }

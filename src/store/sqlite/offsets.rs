@@ -43,6 +43,19 @@ fn rewind(connection: &mut SqliteConnection, topic: &str, of: PositionMove) -> R
     .bind::<BigInt, _>(of.to)
     .execute(connection)?;
     one(moved, &format!("the position of {topic} [{}]", of.partition))?;
+    // What is read again records its gaps again: rows inside a gap that stays would be there twice.
+    for sql in [
+        "DELETE FROM offset_gaps WHERE topic = ?1 AND partition = ?2 AND incarnation = ?3 AND first_offset >= ?4",
+        "UPDATE offset_gaps SET next_offset = ?4 \
+         WHERE topic = ?1 AND partition = ?2 AND incarnation = ?3 AND first_offset < ?4 AND next_offset > ?4",
+    ] {
+        diesel::sql_query(sql)
+            .bind::<Text, _>(topic)
+            .bind::<Integer, _>(of.partition)
+            .bind::<Integer, _>(of.incarnation)
+            .bind::<BigInt, _>(of.to)
+            .execute(connection)?;
+    }
     // What is read again is audited again.
     diesel::sql_query(
         "UPDATE audit_marks SET next_offset = ?4, marked_at = strftime('%Y-%m-%dT%H:%M:%f000Z', 'now') \
@@ -85,11 +98,17 @@ fn restart(
     connection: &mut SqliteConnection,
     topic: &str,
     topic_id: Option<&str>,
-    seen: Option<i32>,
+    (seen, positions): (Option<i32>, &BTreeMap<i32, i64>),
     starts: &BTreeMap<i32, i64>,
 ) -> Result<(), Failure> {
     let incarnation = seen.unwrap_or(0) + 1;
     let what = format!("topic {topic}");
+    let now: Vec<(i32, i64)> = partition_progress::table
+        .filter(partition_progress::topic.eq(topic))
+        .order(partition_progress::partition)
+        .select((partition_progress::partition, partition_progress::next_offset))
+        .load(connection)?;
+    one(usize::from(now.iter().copied().eq(positions.iter().map(|(&partition, &at)| (partition, at)))), &what)?;
     match seen {
         None => {
             let registered = diesel::sql_query(
@@ -116,11 +135,7 @@ fn restart(
                 .set((topics::topic_id.eq(topic_id), topics::incarnation.eq(incarnation)))
                 .execute(connection)?;
             one(moved, &what)?;
-            let partitions: Vec<i32> = partition_progress::table
-                .filter(partition_progress::topic.eq(topic))
-                .select(partition_progress::partition)
-                .load(connection)?;
-            for gone in partitions.iter().filter(|partition| !starts.contains_key(partition)) {
+            for gone in positions.keys().filter(|partition| !starts.contains_key(partition)) {
                 diesel::delete(partition_progress::table.find((topic, gone))).execute(connection)?;
             }
         }
@@ -168,8 +183,8 @@ fn change(connection: &mut SqliteConnection, change: &OffsetChange, entry: &Audi
             }
         }
         OffsetChange::Skip { topic, of } => skip(connection, topic, *of)?,
-        OffsetChange::Restart { topic, topic_id, seen, starts } => {
-            restart(connection, topic, topic_id.as_deref(), *seen, starts)?;
+        OffsetChange::Restart { topic, topic_id, seen, positions, starts } => {
+            restart(connection, topic, topic_id.as_deref(), (*seen, positions), starts)?;
         }
         OffsetChange::Claim { seen, cluster_id, group, topic_ids } => {
             claim(connection, seen, (cluster_id, group), topic_ids)?;

@@ -63,18 +63,23 @@ impl DroverCommand {
             (file, path)
         };
         let ((stdout, stdout_path), (log, log_path)): ((File, PathBuf), (File, PathBuf)) = (file(".out"), file(".log"));
-        let child = Command::new(binary())
-            .args(&self.args)
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .envs(&self.settings)
-            .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(binary());
+        let child =
+            self.prepare(command.args(&self.args)).stdin(Stdio::null()).stdout(stdout).stderr(log).spawn().unwrap();
         Drover { name: name.to_owned(), child, stdout: stdout_path, log: log_path }
+    }
+
+    /// Starts it in a terminal of its own: what is typed goes to its standard input, all that it says comes from its output.
+    pub fn in_terminal(&self) -> Child {
+        let line: Vec<String> = std::iter::once(binary().display().to_string()).chain(self.args.clone()).collect();
+        let mut command = Command::new("script");
+        let command = self.prepare(command.args(["-q", "-e", "-c", &line.join(" "), "/dev/null"]));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let path = std::env::var_os("PATH").map(|path| ("PATH", path));
+        command.env_clear().envs(path).envs(&self.settings).current_dir(&self.directory)
     }
 
     /// Runs it to its end.
