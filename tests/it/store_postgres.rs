@@ -1,6 +1,6 @@
 //! What only PostgreSQL has to say: connections that end, and servers that refuse. Needs TEST_DATABASE_URL.
 
-use crate::support::batches::{TOPIC, event, rejection, rows, store};
+use crate::support::batches::{TOPIC, event, rejection, rows, store, store_error};
 use crate::support::proxy::Proxy;
 use crate::support::stores::{TestStore, config, empty_postgres, run_on};
 use drover::domain::batch::Batch;
@@ -129,6 +129,8 @@ async fn a_server_that_is_read_only_opens_the_breaker(test: Arc<TestStore>) {
     let error = store.register_topic("t", None, &BTreeMap::new()).await.unwrap_err();
     assert_eq!((error.class, error.code.as_deref()), (FailureClass::Breaker, Some("25006")), "{error}");
     test.store.register_topic(TOPIC, None, &BTreeMap::from([(0, 0)])).await.unwrap();
+    let error = store_error(store.writer("w").write(&rows(0, 0..3)).await);
+    assert_eq!((error.class, error.code.as_deref()), (FailureClass::Breaker, Some("25006")), "{error}");
     assert_eq!(store_rows(&test).await, 3);
 }
 

@@ -6,8 +6,9 @@ use crate::domain::batch::Batch;
 use crate::store::{headers, row};
 use tokio_postgres::{Client, Error, Statement};
 
-/// Begins a batch transaction; the isolation is named because a role or database may default to another one.
-pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+/// Begins a batch transaction; the isolation is named because a role or database may default to another one. That it writes
+/// is not: whoever closes the server for writes (`default_transaction_read_only`, as hosts do before a disk is full) means it.
+pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Moves the positions, and tells whether anything is stored in the ranges that they pass: after a rewind.
 const COMPARE_AND_SWAP: &str = "
