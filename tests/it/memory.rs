@@ -7,9 +7,9 @@ use crate::support::wait::until;
 /// Bytes of records that `limits.memory` (128 MB) cannot hold, and of those that it can but `limits.record_bytes` refuses.
 const HUGE: usize = 20_000_000;
 const LARGE: usize = 12_000_000;
-/// What it may take altogether: two and a half times `limits.memory`. The limit counts what queues and batches hold; buffers of
-/// the wire on both sides, the publisher's dead letter, and what the allocator has not given back come on top.
-const MOST_KIB: u64 = 5 * 128_000_000 / 2 / 1024;
+/// What it may take altogether: twice `limits.memory`. The limit counts what queues and batches hold; buffers of the wire on
+/// both sides, the publisher's dead letter, and what the allocator has not given back come on top.
+const MOST_KIB: u64 = 2 * 128_000_000 / 1024;
 
 fn large(partition: i32, number: usize, bytes: usize) -> Event {
     // Of random bytes, so that nothing makes them smaller on the way.
