@@ -114,7 +114,8 @@ impl Hold {
     }
 }
 
-/// The hold that a partition of this consumer is under, if any; a quarantine before a pause, because it wants somebody.
+/// The hold that a partition of this consumer is under, if any: a quarantine before a pause, because it wants somebody, and
+/// of two of a kind the partition's own.
 #[must_use]
 pub fn hold_of<'h>(
     holds: &'h [Hold],
@@ -124,7 +125,13 @@ pub fn hold_of<'h>(
     replica_id: &str,
 ) -> Option<&'h Hold> {
     let covering = holds.iter().filter(|hold| hold.scope.covers(topic, partition, consumer_id, replica_id));
-    covering.max_by_key(|hold| hold.kind)
+    covering.max_by_key(|hold| (hold.kind, matches!(hold.scope, HoldScope::Partition { .. })))
+}
+
+/// The hold that this consumer itself is under, if any, whatever it owns.
+#[must_use]
+pub fn hold_of_consumer<'h>(holds: &'h [Hold], consumer_id: &str, replica_id: &str) -> Option<&'h Hold> {
+    holds.iter().filter(|hold| hold.scope.is_consumer(consumer_id, replica_id)).max_by_key(|hold| hold.kind)
 }
 
 #[cfg(test)]
@@ -157,6 +164,16 @@ mod tests {
     fn a_quarantine_is_shown_before_a_pause() {
         let both = [hold(partition(1), HoldKind::Quarantined), hold(consumer("c", "a"), HoldKind::Paused)];
         assert_eq!(hold_of(&both, "t", 1, "c", "a").map(|hold| hold.kind), Some(HoldKind::Quarantined));
+    }
+
+    #[test]
+    fn of_two_pauses_a_partition_shows_its_own_and_its_consumer_shows_the_other() {
+        let (own, other) = (hold(partition(1), HoldKind::Paused), hold(consumer("c", "a"), HoldKind::Paused));
+        for holds in [[own.clone(), other.clone()], [other.clone(), own.clone()]] {
+            assert_eq!(hold_of(&holds, "t", 1, "c", "a"), Some(&own));
+            assert_eq!(hold_of_consumer(&holds, "c", "a"), Some(&other));
+            assert_eq!(hold_of_consumer(&holds, "c", "b"), None);
+        }
     }
 
     #[test]

@@ -201,6 +201,9 @@ pub struct ConsumerStatus {
     pub dead_letters: u64,
     /// Records skipped because they were stored already.
     pub duplicates: u64,
+    /// The order by which all that it owns is not read.
+    #[serde(default)]
+    pub held: Option<Hold>,
     /// Owned partitions.
     pub partitions: Vec<PartitionStatus>,
 }

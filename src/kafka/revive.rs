@@ -1,9 +1,10 @@
 //! Clients that librdkafka has left without any broker, and telling them of their brokers again.
 //!
 //! A broker that has just started can answer for a moment that the cluster has no brokers at all: a single KRaft node does
-//! so until its controller lets it in. librdkafka (2.10 and newer) then forgets every broker, and since it has none left to
-//! ask, it stays so for good: consumers read nothing, producers send nothing, and no error says it
-//! (confluentinc/librdkafka issue 5301). Each client has one thread that sleeps, looks at a flag, and acts only
+//! so until its controller lets it in. librdkafka (2.10 and newer) then forgets every broker and begins anew from its
+//! configured list; but where its last broker thread ends before that answer is read to its end, reading on cancels the new
+//! beginning, which counts as under way from then on. It stays so for good: consumers read nothing, producers send nothing,
+//! and no error says it (confluentinc/librdkafka issue 5301). Each client has one thread that sleeps, looks at a flag, and acts only
 //! after "all brokers are down" until a broker answers. It keeps no client alive and ends with its client.
 
 use super::native;

@@ -49,6 +49,7 @@ fn consumer(stopped: Option<PartitionStop>) -> ConsumerStatus {
         stored: 41,
         dead_letters: 1,
         duplicates: 2,
+        held: None,
         partitions: vec![PartitionStatus {
             topic: "user_events".into(),
             partition: 0,

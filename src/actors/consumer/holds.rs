@@ -4,7 +4,7 @@
 //! and a jump there is confirmed as after a seek. Membership, position and the checks of the position stay as they are.
 
 use super::{ExitError, TopicPartition, Work, failed};
-use crate::domain::hold::{Hold, HoldKind, hold_of};
+use crate::domain::hold::{Hold, HoldKind, hold_of, hold_of_consumer};
 use crate::domain::offsets::ReadPosition;
 use crate::kafka::group_client::{Group, GroupClient as _};
 
@@ -13,6 +13,11 @@ impl<G: Group> Work<'_, G> {
     pub(super) fn present_hold(&self, id: &TopicPartition) -> Option<Hold> {
         let list = self.holds.borrow();
         hold_of(&list, &id.topic, id.partition, &self.task.id, self.task.holds.replica_id()).cloned()
+    }
+
+    /// The hold that this consumer itself is under now, if any.
+    pub(super) fn own_hold(&self) -> Option<Hold> {
+        hold_of_consumer(&self.holds.borrow(), &self.task.id, self.task.holds.replica_id()).cloned()
     }
 
     /// Brings every partition in line with the list.
@@ -87,8 +92,7 @@ impl<G: Group> Work<'_, G> {
 
     /// Whether this consumer waits by order: it is held itself, or everything that it owns is.
     pub(super) fn is_held(&self) -> bool {
-        let replica_id = self.task.holds.replica_id();
-        let itself = self.holds.borrow().iter().any(|hold| hold.scope.is_consumer(&self.task.id, replica_id));
+        let itself = self.own_hold().is_some();
         let mut owned = self.owned.iter().peekable();
         itself || (owned.peek().is_some() && owned.all(|partition| partition.held.is_some()))
     }

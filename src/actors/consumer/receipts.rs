@@ -295,6 +295,7 @@ impl<G: Group> Work<'_, G> {
         }
         let metrics = &self.task.metrics;
         let consumer_id = self.task.id.as_str();
+        self.status.held = self.own_hold();
         self.status.partitions.clear();
         for partition in self.owned.iter() {
             let (topic, number) = (partition.id.topic.as_str(), partition.id.partition.to_string());

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::commands::table::{print_table, printable};
+use crate::domain::hold::{Hold, HoldScope};
 use crate::domain::status::{ChildState, ConsumerStatus, PartitionStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,17 +53,26 @@ fn print(consumers: &[Listed], out: &mut (dyn Write + Send)) -> std::io::Result<
         rows.collect(),
         out,
     )?;
+    for consumer in consumers {
+        if let Some(hold) = &consumer.status.held {
+            print_hold(&printable(&consumer.status.id), hold, out)?;
+        }
+    }
     for partition in consumers.iter().flat_map(|consumer| &consumer.status.partitions) {
         let name = format!("{}/{}", printable(&partition.topic), partition.partition);
-        if let Some(hold) = &partition.held {
-            let (by, why) = (printable(&hold.by), printable(&hold.reason));
-            writeln!(out, "{name} is {} by {by}: {why}", hold.kind.as_str())?;
+        // What its consumer is under was said once.
+        if let Some(hold) = partition.held.as_ref().filter(|hold| matches!(hold.scope, HoldScope::Partition { .. })) {
+            print_hold(&name, hold, out)?;
         }
         if let Some(stop) = &partition.stopped {
             writeln!(out, "{name} is stopped with {}: {}", stop.code, printable(&stop.message))?;
         }
     }
     Ok(())
+}
+
+fn print_hold(name: &str, hold: &Hold, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
+    writeln!(out, "{name} is {} by {}: {}", hold.kind.as_str(), printable(&hold.by), printable(&hold.reason))
 }
 
 /// `user_events 0,2; other 1`.
