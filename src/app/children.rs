@@ -189,12 +189,13 @@ impl Fleet {
 
     fn replica(&self) -> ChildSpec {
         let (store, lookup, leases) = (Arc::clone(&self.store), Arc::clone(&self.lookup), Arc::clone(&self.leases));
-        let (board, facts) = (Arc::clone(&self.board), self.facts.clone());
+        let (board, holds, facts) = (Arc::clone(&self.board), Arc::clone(&self.holds), self.facts.clone());
         let task = move || ReplicaTask {
             store: Arc::clone(&store),
             lookup: Arc::clone(&lookup),
             leases: Arc::clone(&leases),
             board: Arc::clone(&board),
+            holds: Arc::clone(&holds),
             facts: facts.clone(),
         };
         ChildSpec::new("replica", ChildKind::Replica, policy(&self.config.supervision.replica), task)

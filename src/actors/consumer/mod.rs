@@ -14,6 +14,7 @@ mod processing;
 mod reading;
 mod receipts;
 mod recorder;
+mod reset;
 mod revoke;
 mod seek;
 pub mod start;
