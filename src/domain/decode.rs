@@ -9,11 +9,25 @@ use super::record::{RecordTimestamp, TimestampType};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// 0001-01-01T00:00:00Z in milliseconds: before it PostgreSQL would need BC.
 const MIN_MS: i64 = -62_135_596_800_000;
 /// 9999-12-31T23:59:59.999Z in milliseconds: RFC 3339 has four digits for the year.
 const MAX_MS: i64 = 253_402_300_799_999;
+
+/// Decodes the value of a record as [`decode`] does, where a panic would concern other records too.
+///
+/// # Errors
+/// As [`decode`]; a panic is a rejection of this record.
+pub fn decode_caught<'a>(
+    value: Option<&'a [u8]>,
+    timestamp: RecordTimestamp,
+    mapping: &Mapping,
+) -> Result<Event<'a>, Rejection> {
+    let panicked = |_| Err(Rejection::new(Code::ProcessorPanic, "the decoder panicked on the record"));
+    catch_unwind(AssertUnwindSafe(|| decode(value, timestamp, mapping))).unwrap_or_else(panicked)
+}
 
 /// Decodes the value of a record.
 ///
