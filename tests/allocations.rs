@@ -79,8 +79,13 @@ fn escapes_in_what_fills_no_column_allocate_nothing() {
 }
 
 #[test]
-fn an_integer_as_user_allocates_its_text() {
-    costs(1.0, &document(r#"{"event_type":"scroll","user_id":42}"#));
+fn an_integer_as_user_allocates_nothing() {
+    costs(0.0, &document(r#"{"event_type":"scroll","user_id":42}"#));
+}
+
+#[test]
+fn nesting_below_the_first_level_allocates_once() {
+    costs(1.0, &document(r#"{"event_type":"scroll","cart":[{"item":{"tags":["a"]}},{"item":{}}],"page":{"at":[1]}}"#));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Records as `drover produce` sends them: one kind of load for benchmarks, the budget of instructions and tests.
 
-use drover::app;
-use drover::config::EventsConfig;
 use drover::domain::event::Mapping;
 use drover::domain::generator::EventGenerator;
 use drover::domain::record::{OwnedRecord, PackedHeaders, RecordTimestamp, TimestampType};
@@ -11,9 +9,16 @@ const TOPIC: &str = "user_events";
 /// When they were made: 2026-01-02T03:04:05.678Z.
 const TIME_MS: i64 = 1_767_323_045_678;
 
-/// The mapping that reads them: the default.
+/// The mapping that reads them, as it is by default.
 pub fn mapping() -> Mapping {
-    app::mapping(&EventsConfig::default(), TOPIC)
+    Mapping {
+        event_type: "event_type".to_owned(),
+        user_id: "user_id".to_owned(),
+        element_id: "element_id".to_owned(),
+        timestamp: "timestamp".to_owned(),
+        required: vec!["event_type".to_owned()],
+        store_tombstones: false,
+    }
 }
 
 /// A record with this value, a key and the header of its producer. Whoever adds it to a batch sets its offset.

@@ -1,8 +1,8 @@
 //! How a record becomes a row of a batch: checked, decoded once, encoded once.
 //!
 //! Pure, and what every record goes through: it allocates nothing as long as the batch's buffers hold the row, except for
-//! what a document forces (tests/allocations.rs says what), and its instructions have a budget (scripts/instructions). What cannot be a
-//! row is a rejection and leaves the batch as it was.
+//! what a document forces (tests/allocations.rs), and its instructions have a budget (scripts/instructions). What cannot
+//! be a row is a rejection and leaves the batch as it was.
 
 use super::row;
 use crate::domain::batch::Batch;
@@ -63,9 +63,9 @@ impl RowMaker {
             incarnation: batch.advances()[usize::from(slot)].incarnation,
             offset: record.offset(),
             key: record.key().map(Cow::Borrowed),
-            user_id: event.user_id,
+            user_id: event.user_id.as_deref().map(Cow::Borrowed),
             event_type: event.event_type,
-            element_id: event.element_id,
+            element_id: event.element_id.as_deref().map(Cow::Borrowed),
             occurred_at_us: event.occurred_at_us,
             payload: event.payload.map(Cow::Borrowed),
             consumer_id: Cow::Borrowed(&self.consumer_id),

@@ -3,12 +3,25 @@
 //!
 //! What it does beside that is the same for every argument, so that the difference of two runs is what the records cost.
 
-#[path = "hot_path/load.rs"]
-mod load;
-#[path = "hot_path/records.rs"]
-mod records;
+// Under the name that the load knows it by.
+extern crate self as drover;
 
-use drover::domain::batch::Batch;
+#[path = "../../src/domain/mod.rs"]
+#[allow(dead_code, reason = "the load needs a part of it")]
+pub mod domain;
+#[path = "../hot_path/load.rs"]
+mod load;
+#[path = "../hot_path/records.rs"]
+mod records;
+/// What of the stores is pure.
+#[path = "../../src/store"]
+pub mod store {
+    #[allow(dead_code, reason = "the load needs a part of it")]
+    pub mod row;
+    pub mod row_maker;
+}
+
+use domain::batch::Batch;
 use load::Load;
 
 const PARTITIONS: i32 = 6;
