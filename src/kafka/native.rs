@@ -15,7 +15,7 @@ use std::ptr;
 use std::time::Duration;
 
 /// Calls `visit` with name and value of each header of a message. rdkafka's own reader panics on a name that is not UTF-8.
-pub fn for_each_header(message: &BorrowedMessage<'_>, visit: &mut HeaderVisitor<'_>) {
+pub fn for_each_header<'r>(message: &'r BorrowedMessage<'_>, visit: &mut HeaderVisitor<'r, '_>) {
     let mut headers = ptr::null_mut();
     // SAFETY: the message is alive for this call; librdkafka writes a pointer to headers that the message owns.
     let found = unsafe { sys::rd_kafka_message_headers(message.ptr().cast_const(), &raw mut headers) };

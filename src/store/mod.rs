@@ -15,6 +15,7 @@ pub mod offsets;
 pub mod postgres;
 pub mod replicas;
 pub mod row;
+pub mod row_maker;
 mod rules;
 pub mod sqlite;
 pub mod tiles;

@@ -1,4 +1,4 @@
-//! The way of a record into its lane's batch: judged by its offset, decoded once, perhaps processed, encoded once.
+//! The way of a record into its lane's batch: judged by its offset, perhaps processed, made a row or a dead letter.
 //!
 //! Without a processor a record is handled while librdkafka still holds it, and nothing is copied but the row. With one it
 //! is copied and processed beside the polling path (`processing.rs`); results are taken in the order of their partition.
@@ -7,20 +7,13 @@ use super::lanes::Lanes;
 use super::owned::{Owned, OwnedPartition};
 use super::processing::{Answered, Processed, Processing};
 use crate::domain::batch::Batch;
-use crate::domain::decode::decode;
-use crate::domain::event::EventRow;
-use crate::domain::failure::{DeadLetterCode, Rejection};
+use crate::domain::failure::Rejection;
 use crate::domain::offsets::Delivered;
 use crate::domain::record::{OwnedRecord, RawRecord};
 use crate::domain::storm::{Storm, StormGuard};
 use crate::kafka::rebalance::TopicPartition;
-use crate::store::row;
-use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::store::row_maker::RowMaker;
 use std::sync::Arc;
-
-/// The header that says who produced a record.
-pub const SOURCE_HEADER: &[u8] = b"drover_source";
 
 /// What became of a delivered record.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,8 +32,7 @@ pub enum Taken {
 
 /// See the module.
 pub struct Intake {
-    consumer_id: String,
-    record_bytes: usize,
+    rows: RowMaker,
     /// Bytes past which a record has no place in memory.
     most_bytes: usize,
     processing: Option<Processing>,
@@ -50,7 +42,7 @@ impl Intake {
     /// The intake of a consumer. A record of more than `record_bytes` is a dead letter; one of more than `most_bytes` is
     /// not even that.
     pub fn new(consumer_id: &str, record_bytes: usize, most_bytes: usize, processing: Option<Processing>) -> Self {
-        Self { consumer_id: consumer_id.to_owned(), record_bytes, most_bytes, processing }
+        Self { rows: RowMaker::new(consumer_id, record_bytes), most_bytes, processing }
     }
 
     /// Whether another record may come.
@@ -116,7 +108,7 @@ impl Intake {
     ) -> Option<Storm> {
         let batch = &mut lanes.at(partition.lane).filling;
         let slot = open_slot(batch, partition, gap_to);
-        let added = self.add_row(batch, slot, partition, record);
+        let added = self.rows.add(record, &partition.mapping, batch, slot);
         let storm = judge(&mut partition.taken_guard, record.offset(), &added);
         if let Err(rejection) = added {
             batch.push_dead_letter(slot, OwnedRecord::copy_of(record), rejection, 1);
@@ -124,49 +116,6 @@ impl Intake {
         partition.queued = record.offset() + 1;
         lanes.filled(partition.lane);
         storm
-    }
-
-    /// Decodes a record and adds its row. A panic of the decoder concerns this record alone.
-    fn add_row(
-        &self,
-        batch: &mut Batch,
-        slot: u16,
-        partition: &OwnedPartition,
-        record: &impl RawRecord,
-    ) -> Result<(), Rejection> {
-        let mut source = None;
-        let mut header_bytes = 0;
-        record.for_each_header(&mut |name, value| {
-            header_bytes += name.len() + value.map_or(0, <[u8]>::len);
-            if name == SOURCE_HEADER {
-                source = value.and_then(clean_text);
-            }
-        });
-        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len) + header_bytes;
-        if bytes > self.record_bytes {
-            return Err(Rejection::new(
-                DeadLetterCode::RecordTooLarge,
-                format!("the record has {bytes} bytes, limits.record_bytes allows {}", self.record_bytes),
-            ));
-        }
-        let event = catch_unwind(AssertUnwindSafe(|| decode(record.value(), record.timestamp(), &partition.mapping)))
-            .unwrap_or_else(|_| Err(decoder_panicked()))?;
-        let row = EventRow {
-            topic: Cow::Borrowed(record.topic()),
-            partition: record.partition(),
-            incarnation: partition.incarnation,
-            offset: record.offset(),
-            key: record.key().map(Cow::Borrowed),
-            user_id: event.user_id,
-            event_type: event.event_type,
-            element_id: event.element_id,
-            occurred_at_us: event.occurred_at_us,
-            payload: event.payload.map(Cow::Borrowed),
-            consumer_id: Cow::Borrowed(&self.consumer_id),
-            source: source.map(Cow::Owned),
-        };
-        batch.push_row(slot, record, &row.event_type, |out| row::encode(&row, out));
-        Ok(())
     }
 
     /// Adds what came back from the processor to its batch, with what waited for it, unless its partition went or was reset
@@ -178,7 +127,7 @@ impl Intake {
             let offset = original.offset;
             let batch = &mut lanes.at(partition.lane).filling;
             let slot = open_slot(batch, partition, gap_to);
-            let added = result.and_then(|record| self.add_row(batch, slot, partition, &record));
+            let added = result.and_then(|record| self.rows.add(&record, &partition.mapping, batch, slot));
             let storm = judge(&mut partition.taken_guard, offset, &added);
             // The record as Kafka delivered it, not as the processor left it, is what a dead letter keeps.
             match added {
@@ -212,13 +161,4 @@ fn open_slot(batch: &mut Batch, partition: &mut OwnedPartition, gap_to: Option<i
         batch.push_gap(slot, next, "jump");
     }
     slot
-}
-
-pub(super) fn decoder_panicked() -> Rejection {
-    Rejection::new(DeadLetterCode::ProcessorPanic, "the decoder panicked on the record")
-}
-
-/// Text that a text column takes.
-fn clean_text(bytes: &[u8]) -> Option<String> {
-    std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).map(str::to_owned)
 }
