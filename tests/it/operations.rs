@@ -110,7 +110,7 @@ async fn a_role_that_can_change_no_table_is_enough_to_run() {
             };
             runner.beat(&beat).await.unwrap();
             let outbox = runner.outbox().await.unwrap();
-            assert!(outbox.unwrap().pending(10).await.unwrap().is_empty());
+            assert!(outbox.unwrap().pending(10, &[]).await.unwrap().is_empty());
             assert!(runner.revert_migration().await.is_err(), "it may change no table");
         }
     })
