@@ -109,6 +109,14 @@ pub fn has_brokers<C: ClientContext>(client: &Client<C>, timeout: Duration) -> b
     }
 }
 
+/// Makes the client fail for good, by librdkafka's own means for tests.
+#[cfg(test)]
+pub fn fail_for_good<C: ClientContext>(client: &Client<C>) {
+    let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    // SAFETY: the client lives for the whole call, and librdkafka copies the text.
+    unsafe { sys::rd_kafka_test_fatal_error(client.native_ptr(), code, c"made by a test".as_ptr()) };
+}
+
 /// Tells the client of brokers, `host:port` with commas between, as at its start. Those that it knows already count once.
 pub fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &str) {
     // A configured list holds no NUL character: the client was made with it.

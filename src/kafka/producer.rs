@@ -216,6 +216,18 @@ impl EventProducer {
         }
     }
 
+    /// Why it can send nothing any more, if it has failed for good: only another producer can go on.
+    #[must_use]
+    pub fn fatal_error(&self) -> Option<String> {
+        self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+
+    /// Makes it fail for good, as a broker can that refuses its id or loses its sequence.
+    #[cfg(test)]
+    pub(crate) fn fail_for_good(&self) {
+        super::native::fail_for_good(self.producer.client());
+    }
+
     /// Why the brokers do not answer, as librdkafka said it last.
     pub fn last_error(&self) -> Option<Reported> {
         self.producer.context().logging.take_last_error()

@@ -80,12 +80,12 @@ impl Intake {
         let Some(read) = partition.read.as_mut().filter(|_| !partition.revoking && partition.held.is_none()) else {
             return Taken::Skipped;
         };
-        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
-        if bytes > self.most_bytes && record.offset() >= read.expected() {
-            return Taken::TooLarge(partition.id.clone(), bytes);
+        let seen = Seen::of(record);
+        if seen.bytes > self.most_bytes && record.offset() >= read.expected() {
+            return Taken::TooLarge(partition.id.clone(), seen.bytes);
         }
         partition.taken += 1;
-        partition.taken_bytes += bytes as u64;
+        partition.taken_bytes += (seen.bytes - seen.header_bytes) as u64;
         let gap_to = match read.deliver(record.offset()) {
             Delivered::Take => None,
             Delivered::AfterGap => Some(record.offset()),
@@ -101,7 +101,7 @@ impl Intake {
             processing.begin(&mut partition.processing, id, mapping, original, gap_to);
             return Taken::Yes;
         }
-        match self.add(partition, lanes, record, gap_to) {
+        match self.add(partition, lanes, record, seen, gap_to) {
             Some(storm) => Taken::Storm(partition.id.clone(), storm),
             None => Taken::Yes,
         }
@@ -112,11 +112,12 @@ impl Intake {
         partition: &mut OwnedPartition,
         lanes: &mut Lanes,
         record: &impl RawRecord,
+        seen: Seen,
         gap_to: Option<i64>,
     ) -> Option<Storm> {
         let batch = &mut lanes.at(partition.lane).filling;
         let slot = open_slot(batch, partition, gap_to);
-        let added = self.add_row(batch, slot, partition, record);
+        let added = self.add_row(batch, slot, partition, record, seen);
         let storm = judge(&mut partition.taken_guard, record.offset(), &added);
         if let Err(rejection) = added {
             batch.push_dead_letter(slot, OwnedRecord::copy_of(record), rejection, 1);
@@ -133,16 +134,8 @@ impl Intake {
         slot: u16,
         partition: &OwnedPartition,
         record: &impl RawRecord,
+        Seen { bytes, source, .. }: Seen,
     ) -> Result<(), Rejection> {
-        let mut source = None;
-        let mut header_bytes = 0;
-        record.for_each_header(&mut |name, value| {
-            header_bytes += name.len() + value.map_or(0, <[u8]>::len);
-            if name == SOURCE_HEADER {
-                source = value.and_then(clean_text);
-            }
-        });
-        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len) + header_bytes;
         if bytes > self.record_bytes {
             return Err(Rejection::new(
                 DeadLetterCode::RecordTooLarge,
@@ -178,7 +171,7 @@ impl Intake {
             let offset = original.offset;
             let batch = &mut lanes.at(partition.lane).filling;
             let slot = open_slot(batch, partition, gap_to);
-            let added = result.and_then(|record| self.add_row(batch, slot, partition, &record));
+            let added = result.and_then(|record| self.add_row(batch, slot, partition, &record, Seen::of(&record)));
             let storm = judge(&mut partition.taken_guard, offset, &added);
             // The record as Kafka delivered it, not as the processor left it, is what a dead letter keeps.
             match added {
@@ -192,6 +185,30 @@ impl Intake {
             }
         }
         None
+    }
+}
+
+/// What one look at the key, the value and the headers of a record tells.
+struct Seen {
+    /// Bytes of all three.
+    bytes: usize,
+    /// Of those, names and values of headers.
+    header_bytes: usize,
+    /// Who produced it.
+    source: Option<String>,
+}
+
+impl Seen {
+    fn of(record: &impl RawRecord) -> Self {
+        let (mut header_bytes, mut source) = (0, None);
+        record.for_each_header(&mut |name, value| {
+            header_bytes += name.len() + value.map_or(0, <[u8]>::len);
+            if name == SOURCE_HEADER {
+                source = value.and_then(clean_text);
+            }
+        });
+        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len) + header_bytes;
+        Self { bytes, header_bytes, source }
     }
 }
 
@@ -221,4 +238,85 @@ pub(super) fn decoder_panicked() -> Rejection {
 /// Text that a text column takes.
 fn clean_text(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::super::lanes::LaneLimits;
+    use super::super::owned::TopicCounters;
+    use super::super::processing::InProcess;
+    use super::*;
+    use crate::actors::memory::MemoryBudget;
+    use crate::domain::event::Mapping;
+    use crate::domain::offsets::ReadPosition;
+    use crate::domain::storm::StormLimits;
+    use crate::domain::watchdog::PositionWatch;
+    use crate::metrics::Metrics;
+    use std::time::Duration;
+
+    fn owned_at_zero(id: TopicPartition) -> Owned {
+        let storm = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
+        let mapping = Mapping {
+            event_type: "event_type".into(),
+            user_id: "user_id".into(),
+            element_id: "element_id".into(),
+            timestamp: "timestamp".into(),
+            required: vec!["event_type".into()],
+            store_tombstones: false,
+        };
+        let counters = TopicCounters::of(&Metrics::new().unwrap(), "consumer-1", &id.topic);
+        let mut owned = Owned::default();
+        owned.insert(OwnedPartition {
+            incarnation: 1,
+            read: Some(ReadPosition::at(0)),
+            stored: 0,
+            queued: 0,
+            lane: 0,
+            stop: None,
+            held: None,
+            epoch: 1,
+            revoking: false,
+            processing: InProcess::default(),
+            waiting: false,
+            taken_guard: StormGuard::new(storm),
+            stored_guard: StormGuard::new(storm),
+            watch: PositionWatch::default(),
+            mapping: Arc::new(mapping),
+            counters: Arc::new(counters),
+            taken: 0,
+            taken_bytes: 0,
+            duplicates: 0,
+            id,
+        });
+        owned
+    }
+
+    #[test]
+    fn headers_count_for_the_place_that_a_record_has_in_memory() {
+        let id = TopicPartition { topic: "user_events".into(), partition: 0 };
+        let mut owned = owned_at_zero(id.clone());
+        let limits = LaneLimits { rows: 10, bytes: 1 << 20, min_age: Duration::ZERO };
+        let mut lanes = Lanes::new("consumer-1", 1, limits, Arc::new(MemoryBudget::new(1 << 20)));
+        let mut intake = Intake::new("consumer-1", 100, 1_000, None);
+        let record = |offset, header_bytes: usize| {
+            let mut record = OwnedRecord {
+                topic: id.topic.clone(),
+                offset,
+                key: Some(b"key".to_vec()),
+                value: Some(br#"{"event_type":"a"}"#.to_vec()),
+                ..OwnedRecord::default()
+            };
+            record.headers.push(b"name", Some(&vec![7; header_bytes]));
+            record
+        };
+        assert_eq!(intake.take(&record(0, 10), &mut owned, &mut lanes), Taken::Yes);
+        assert_eq!(intake.take(&record(1, 200), &mut owned, &mut lanes), Taken::Yes, "a dead letter");
+        let (rows, letters) = (lanes.at(0).filling.metas().len(), lanes.at(0).filling.dead_letters().len());
+        assert_eq!((rows, letters), (1, 1));
+        assert_eq!(intake.take(&record(2, 976), &mut owned, &mut lanes), Taken::TooLarge(id.clone(), 1_001));
+        assert_eq!(intake.take(&record(2, 975), &mut owned, &mut lanes), Taken::Yes, "it has a place");
+        assert_eq!(owned.get(&id).unwrap().taken_bytes, 3 * 21, "keys and values");
+    }
 }
