@@ -7,24 +7,32 @@
 use clap::Parser as _;
 use drover::cli::Cli;
 use drover::commands;
-use std::process::ExitCode;
+use std::io::Write as _;
 
-fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+fn main() {
+    end(match Cli::try_parse() {
+        Ok(cli) => match commands::run(cli) {
+            Ok(true) => 0,
+            Ok(false) => 1,
+            Err(error) => {
+                eprintln!("drover: {error:#}");
+                commands::exit_code(&error)
+            }
+        },
         Err(error) => {
             let code = if error.use_stderr() { 64 } else { 0 };
             // Nobody may read it any more; the code says the same.
             let _ = error.print();
-            return ExitCode::from(code);
+            code
         }
-    };
-    match commands::run(cli) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("drover: {error:#}");
-            ExitCode::from(commands::exit_code(&error))
-        }
-    }
+    })
+}
+
+/// Ends the process at once. What had to end has ended; other threads still run, such as those of a client whose broker is
+/// away, and must not meet what leaving `main` takes apart: a line that they log then would be a panic, and another exit code.
+fn end(code: u8) -> ! {
+    // Where nobody reads it, the code still says how it ended.
+    let _ = std::io::stdout().flush();
+    // SAFETY: it takes a number and does not return; nothing of this process runs any more.
+    unsafe { libc::_exit(code.into()) }
 }

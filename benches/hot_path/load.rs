@@ -8,7 +8,7 @@ use drover::domain::batch::Batch;
 use drover::domain::event::Mapping;
 use drover::domain::offsets::{Delivered, ReadPosition};
 use drover::domain::record::OwnedRecord;
-use drover::store::row_maker::RowMaker;
+use drover::store::row_maker::{RowMaker, Seen};
 
 /// Records of one partition that come one after the other.
 const RUN: usize = 100;
@@ -43,7 +43,7 @@ impl Load {
                     record.offset = read.expected();
                     assert_eq!(read.deliver(record.offset), Delivered::Take, "the offset that was expected");
                     let slot = batch.slot(&record.topic, record.partition, 1, record.offset);
-                    self.rows.add(record, &self.mapping, batch, slot).expect("the record is a row");
+                    self.rows.add(record, Seen::of(record), &self.mapping, batch, slot).expect("the record is a row");
                 }
             }
         }

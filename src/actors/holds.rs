@@ -7,13 +7,14 @@
 use crate::domain::hold::{Hold, HoldKind, HoldScope};
 use crate::store::{Store, StoreError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// See the module.
 pub struct Holds {
     store: Arc<dyn Store>,
-    replica_id: String,
+    /// As the replica actor found it free.
+    replica_id: RwLock<Arc<str>>,
     list: watch::Sender<Arc<Vec<Hold>>>,
     /// Quarantines that are obeyed already but that the store does not have yet.
     unwritten: Mutex<Vec<Hold>>,
@@ -29,7 +30,7 @@ impl Holds {
     pub fn new(store: Arc<dyn Store>, replica_id: &str) -> Self {
         Self {
             store,
-            replica_id: replica_id.to_owned(),
+            replica_id: RwLock::new(replica_id.into()),
             list: watch::Sender::default(),
             unwritten: Mutex::default(),
             orders: AtomicU64::new(0),
@@ -39,8 +40,15 @@ impl Holds {
 
     /// The id of this process, as scopes of its consumers name it.
     #[must_use]
-    pub fn replica_id(&self) -> &str {
-        &self.replica_id
+    pub fn replica_id(&self) -> Arc<str> {
+        Arc::clone(&self.replica_id.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The process has another name: two on one host have a number each, and an order to one must not hold the other.
+    pub fn set_replica_id(&self, replica_id: &str) {
+        *self.replica_id.write().unwrap_or_else(PoisonError::into_inner) = replica_id.into();
+        // Whoever obeys looks again.
+        self.list.send_modify(|_| {});
     }
 
     /// The present list.
@@ -70,9 +78,17 @@ impl Holds {
     /// # Errors
     /// The store does not answer; then it stays.
     pub async fn release(&self, scope: &HoldScope, kind: HoldKind) -> Result<bool, StoreError> {
-        let stored = self.store.release_hold(scope, kind).await?;
-        self.unwritten().retain(|hold| !hold.is_same(scope, kind));
-        let mut held = stored;
+        // First: a refresh that is writing it down must find that nobody wants it any more.
+        let unwritten: Vec<Hold> = self.unwritten().extract_if(.., |hold| hold.is_same(scope, kind)).collect();
+        let mut held = match self.store.release_hold(scope, kind).await {
+            Ok(stored) => stored || !unwritten.is_empty(),
+            Err(error) => {
+                for hold in unwritten {
+                    put(&mut self.unwritten(), hold);
+                }
+                return Err(error);
+            }
+        };
         self.order(|list| {
             let before = list.len();
             list.retain(|hold| !hold.is_same(scope, kind));

@@ -230,7 +230,8 @@ impl Place {
         tokio::select! {
             biased;
             _ = control.drain_requested() => Ok(false),
-            taken = self.take() => taken.map(|()| true).map_err(exit),
+            // However long the store is away: waiting for it is no stall, and the tries have deadlines of their own.
+            taken = control.while_idle(self.take()) => taken.map(|()| true).map_err(exit),
         }
     }
 

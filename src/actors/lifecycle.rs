@@ -284,14 +284,22 @@ impl<T: Task> TaskActor<T> {
 
     /// Ends the task when its heartbeat is silent for `limit`.
     fn watch_progress(&self, limit: Duration, ctx: &mut Context<Self>) {
-        let mut seen = (self.control.progress.load(Ordering::Relaxed), Instant::now());
+        let (mut seen, mut silent) = (self.control.progress.load(Ordering::Relaxed), Duration::ZERO);
+        let mut looked = Instant::now();
         let mut ended = false;
+        let pause = limit / LOOKS_PER_LIMIT;
         // The silence counts from the look that saw the last heartbeat: a stall is found at most two looks after the limit.
-        ctx.run_interval(limit / LOOKS_PER_LIMIT, move |actor, ctx| {
+        ctx.run_interval(pause, move |actor, ctx| {
             let progress = actor.control.progress.load(Ordering::Relaxed);
-            if progress != seen.0 {
-                seen = (progress, Instant::now());
-            } else if !ended && seen.1.elapsed() >= limit {
+            // A process that was frozen itself has not watched.
+            let since = looked.elapsed().min(2 * pause);
+            looked = Instant::now();
+            if progress != seen {
+                (seen, silent) = (progress, Duration::ZERO);
+                return;
+            }
+            silent += since;
+            if !ended && silent >= limit {
                 ended = true;
                 let message = format!("no progress for {} ms", limit.as_millis());
                 actor.end(Exit::new(ExitReason::Stalled, message), ctx);

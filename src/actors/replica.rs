@@ -5,6 +5,7 @@
 //! picture its freshness and nothing else. Bounded by the processes of the group, one row each.
 
 use super::exit::ExitError;
+use super::holds::Holds;
 use super::leases::Leases;
 use super::lifecycle::{Control, Task, TaskActor};
 use crate::board::Board;
@@ -64,6 +65,8 @@ pub struct ReplicaTask {
     pub leases: Arc<Leases>,
     /// Live state.
     pub board: Arc<Board>,
+    /// What this process must not read, by the name that it has.
+    pub holds: Arc<Holds>,
     /// Who this is.
     pub facts: ProcessFacts,
 }
@@ -166,6 +169,7 @@ impl Heart<'_> {
                 if self.name.as_ref() != Some(&name) {
                     tracing::info!(replica_id = %name, "name of this process among the replicas");
                     self.task.board.set_replica_id(name.clone());
+                    self.task.holds.set_replica_id(&name);
                 }
                 return Ok(name);
             }

@@ -91,7 +91,7 @@ impl AppOperator {
     }
 
     fn consumer(&self, id: &str) -> HoldScope {
-        HoldScope::Consumer { consumer_id: id.to_owned(), replica_id: self.holds.replica_id().to_owned() }
+        HoldScope::Consumer { consumer_id: id.to_owned(), replica_id: self.holds.replica_id().to_string() }
     }
 
     async fn partition_exists(&self, topic: &str, partition: i32) -> Result<(), CommandError> {
@@ -142,7 +142,8 @@ async fn answered<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Resu
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(CommandError::Unavailable(format!("holds are kept in the store, which failed: {error}"))),
         Err(_) => Err(CommandError::Unavailable(format!(
-            "holds are kept in the store, which did not answer within {STORE_TIMEOUT:?}"
+            "holds are kept in the store, which did not answer within {STORE_TIMEOUT:?}: it may still do what was asked, so look \
+             again in a moment"
         ))),
     }
 }

@@ -4,6 +4,7 @@
 //! what the configuration adds under `kafka.consumer` and `kafka.producer` was checked there against the forbidden list
 //! and is laid over them, except for the few that are set last because no other value is safe.
 
+use super::error::{Reported, kind_of};
 use super::revive::AllDown;
 use crate::config::{GroupProtocol, KafkaConfig};
 use rdkafka::ClientContext;
@@ -176,7 +177,7 @@ fn log_level() -> RDKafkaLogLevel {
 #[derive(Debug, Default)]
 pub struct LoggingContext {
     client: String,
-    last_error: Mutex<Option<String>>,
+    last_error: Mutex<Option<Reported>>,
     all_down: AllDown,
 }
 
@@ -193,7 +194,7 @@ impl LoggingContext {
     }
 
     /// Takes the last error that librdkafka reported, if there was one since the last call.
-    pub fn take_last_error(&self) -> Option<String> {
+    pub fn take_last_error(&self) -> Option<Reported> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -224,7 +225,7 @@ impl ClientContext for LoggingContext {
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // "1/1 brokers are down" follows the error that says why; that one is worth more.
         if last.is_none() || !all_down {
-            *last = Some(reason.to_owned());
+            *last = Some(Reported { kind: kind_of(&error), text: reason.to_owned() });
         }
     }
 }

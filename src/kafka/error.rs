@@ -23,6 +23,15 @@ fn remedy_suffix(kind: KafkaErrorKind) -> String {
     kind.remedy().map_or_else(String::new, |remedy| format!(". {remedy}"))
 }
 
+/// An error that librdkafka reported beside what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// What it means.
+    pub kind: KafkaErrorKind,
+    /// In librdkafka's words.
+    pub text: String,
+}
+
 /// What a failure means to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KafkaErrorKind {
@@ -34,6 +43,8 @@ pub enum KafkaErrorKind {
     Authentication,
     /// The principal may not do this.
     Unauthorized,
+    /// The principal may not be a member of the group.
+    GroupUnauthorized,
     /// The topic does not exist.
     UnknownTopic,
     /// The topic has no such partition.
@@ -71,6 +82,7 @@ impl KafkaErrorKind {
             Self::Unavailable => "unavailable",
             Self::Authentication => "authentication",
             Self::Unauthorized => "unauthorized",
+            Self::GroupUnauthorized => "group_unauthorized",
             Self::UnknownTopic => "unknown_topic",
             Self::UnknownPartition => "unknown_partition",
             Self::TopicExists => "topic_exists",
@@ -96,7 +108,7 @@ impl KafkaErrorKind {
             Self::Authentication => {
                 "Check security.protocol and the sasl.* and ssl.* properties in [kafka.consumer] and [kafka.producer]"
             }
-            Self::Unauthorized => "Give this principal the right on the broker (kafka-acls)",
+            Self::Unauthorized | Self::GroupUnauthorized => "Give this principal the right on the broker (kafka-acls)",
             Self::UnknownTopic => "Create it with `drover topics create`, or set kafka.create_topics = true",
             Self::TooLarge => "Raise max.message.bytes of the topic, or send smaller records",
             Self::Unsupported => "The broker is too old for this, or is the embedded one",
@@ -142,18 +154,32 @@ impl KafkaError {
         Self { doing: doing.into(), reason: code.to_string(), kind: kind_of_code(code), fatal: false }
     }
 
-    /// Adds what librdkafka said beside it, such as "Connection refused" to a call that timed out.
+    /// Adds what librdkafka said beside it, such as "Connection refused" to a call that timed out. A call that timed out
+    /// because the login is refused is that; librdkafka's code says so, never its words: those begin with the broker's name,
+    /// which with SASL begins with `sasl_ssl://`.
     #[must_use]
-    pub fn because(mut self, detail: Option<String>) -> Self {
-        if let Some(detail) = detail {
-            let said = detail.to_ascii_lowercase();
-            if self.kind == KafkaErrorKind::Unreachable
-                && ["authentication", "sasl", "ssl handshake", "certificate"].iter().any(|word| said.contains(word))
-            {
-                self.kind = KafkaErrorKind::Authentication;
-            }
-            self.reason = format!("{} ({detail})", self.reason);
+    pub fn because(self, said: Option<Reported>) -> Self {
+        let Some(Reported { kind, text }) = said else {
+            return self;
+        };
+        let refused = self.kind == KafkaErrorKind::Unreachable && kind == KafkaErrorKind::Authentication;
+        let kind = if refused { kind } else { self.kind };
+        Self { kind, ..self.with_detail(&text) }
+    }
+
+    /// The same for a client that goes on by itself: what the error means is not changed.
+    #[must_use]
+    pub fn beside(self, said: Option<Reported>) -> Self {
+        match said {
+            Some(Reported { text, .. }) => self.with_detail(&text),
+            None => self,
         }
+    }
+
+    /// Adds why, for people.
+    #[must_use]
+    pub fn with_detail(mut self, detail: &str) -> Self {
+        self.reason = format!("{} ({detail})", self.reason);
         self
     }
 
@@ -238,8 +264,8 @@ pub fn kind_of_code(code: Code) -> KafkaErrorKind {
         Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL | Code::UnsupportedSASLMechanism => {
             Kind::Authentication
         }
+        Code::GroupAuthorizationFailed => Kind::GroupUnauthorized,
         Code::TopicAuthorizationFailed
-        | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed => Kind::Unauthorized,
         Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownTopicId => Kind::UnknownTopic,
@@ -298,10 +324,17 @@ mod tests {
 
     #[test]
     fn a_refused_login_is_told_from_a_broker_that_is_away() {
-        let error = KafkaError::from_code("connecting", Code::OperationTimedOut)
-            .because(Some("SASL authentication error: Authentication failed".into()));
+        let timed_out = || KafkaError::from_code("connecting", Code::OperationTimedOut);
+        let said = |code, text: &str| Some(Reported { kind: kind_of_code(code), text: text.into() });
+        let refused = "sasl_ssl://b1:9093/1: SASL authentication error: Authentication failed";
+        let error = timed_out().because(said(Code::Authentication, refused));
         assert_eq!(error.kind(), KafkaErrorKind::Authentication);
-        assert!(!error.is_transient());
+        assert!(!error.is_transient() && error.to_string().contains(refused));
+        // The broker's name says how it is reached, and a handshake that was cut off is no refusal.
+        for text in ["sasl_ssl://b1:9093/1: Connect failed: Connection refused", "SSL handshake failed: Disconnected"] {
+            assert!(timed_out().because(said(Code::BrokerTransportFailure, text)).is_transient(), "{text}");
+        }
+        assert!(timed_out().beside(said(Code::Authentication, refused)).is_transient(), "the client goes on by itself");
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl GroupConsumer {
 
     fn error(&self, what: &str, error: &NativeError) -> KafkaError {
         KafkaError::native(format!("{what} for consumer \"{}\"", self.name), error)
-            .because(self.client().context().last_error())
+            .beside(self.client().context().last_error())
     }
 
     /// The records, as one endless stream; make it once.

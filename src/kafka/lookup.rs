@@ -5,8 +5,8 @@
 use super::client::{LoggingContext, admin_client_config};
 use super::embedded::CLUSTER_ID_PREFIX;
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
-use super::native;
 pub use super::native::GroupMember;
+use super::native::{self, TopicIdentity};
 use super::offsets::{self, PartitionOffset};
 use super::rebalance::TopicPartition;
 use super::revive::look_after;
@@ -14,6 +14,7 @@ use crate::config::KafkaConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode as Code;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -126,7 +127,7 @@ impl Lookup {
     /// A topic's id and partitions; `None` when it does not exist.
     ///
     /// # Errors
-    /// No broker answers in time, or the topic may not be described.
+    /// No broker answers in time, or the topic may not be described or read.
     pub fn topic(&self, topic: &str) -> KafkaResult<Option<TopicDescription>> {
         let doing = || format!("reading the partitions of topic \"{topic}\"");
         let metadata =
@@ -146,12 +147,15 @@ impl Lookup {
             // It never answers the question for topic ids, and its topics live as long as the process.
             return Ok(Some(TopicDescription { topic_id: None, partitions }));
         }
-        let topic_id = match native::topic_id(self.client.client(), topic, self.timeout) {
-            Ok(id) => id,
-            Err(error) if error.kind() == KafkaErrorKind::Unsupported => None,
+        let identity = match native::topic_identity(self.client.client(), topic, self.timeout) {
+            Ok(identity) => identity,
+            Err(error) if error.kind() == KafkaErrorKind::Unsupported => TopicIdentity::default(),
             Err(error) => return Err(error),
         };
-        Ok(Some(TopicDescription { topic_id, partitions }))
+        if identity.read_denied {
+            return Err(KafkaError::from_code(doing(), Code::TopicAuthorizationFailed));
+        }
+        Ok(Some(TopicDescription { topic_id: identity.id, partitions }))
     }
 
     /// The offset after the last record that a reader of committed records gets (the last stable offset).

@@ -109,6 +109,14 @@ pub fn has_brokers<C: ClientContext>(client: &Client<C>, timeout: Duration) -> b
     }
 }
 
+/// Makes the client fail for good, by librdkafka's own means for tests.
+#[cfg(test)]
+pub fn fail_for_good<C: ClientContext>(client: &Client<C>) {
+    let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    // SAFETY: the client lives for the whole call, and librdkafka copies the text.
+    unsafe { sys::rd_kafka_test_fatal_error(client.native_ptr(), code, c"made by a test".as_ptr()) };
+}
+
 /// Tells the client of brokers, `host:port` with commas between, as at its start. Those that it knows already count once.
 pub fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &str) {
     // A configured list holds no NUL character: the client was made with it.
@@ -117,11 +125,24 @@ pub fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &str) {
     unsafe { sys::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr()) };
 }
 
-/// Kafka's id of a topic; `None` where the broker is too old to have ids (before 2.8). Blocks up to `timeout`.
+/// What tells a topic from another one of its name, and whether this principal may read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TopicIdentity {
+    /// Kafka's id; `None` where the broker is too old to have ids (before 2.8).
+    pub id: Option<String>,
+    /// The broker says that this principal may not read it.
+    pub read_denied: bool,
+}
+
+/// The identity of a topic. Blocks up to `timeout`.
 ///
 /// # Errors
 /// The topic does not exist, or no broker answers.
-pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> KafkaResult<Option<String>> {
+pub fn topic_identity<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> KafkaResult<TopicIdentity> {
     let doing = || format!("reading the id of topic \"{topic}\"");
     let name = CString::new(topic)
         .map_err(|_| KafkaError::new(KafkaErrorKind::Invalid, doing(), "the name holds a NUL character"))?;
@@ -140,6 +161,11 @@ pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Dura
         );
         let mut why = [0 as c_char; 128];
         sys::rd_kafka_AdminOptions_set_request_timeout(options.0, timeout_ms, why.as_mut_ptr(), why.len());
+        let refused = sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.0, 1);
+        if !refused.is_null() {
+            // An old broker says nothing of rights.
+            sys::rd_kafka_error_destroy(refused);
+        }
         let queue = Owned(sys::rd_kafka_queue_new(rk), |p| sys::rd_kafka_queue_destroy(p));
         sys::rd_kafka_DescribeTopics(rk, topics.0, options.0, queue.0);
         let event = Owned(sys::rd_kafka_queue_poll(queue.0, timeout_ms), |p| {
@@ -172,14 +198,22 @@ pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Dura
                 return Err(KafkaError::from_code(doing(), code.into()));
             }
         }
+        let mut count = 0;
+        let operations = sys::rd_kafka_TopicDescription_authorized_operations(description, &raw mut count);
+        // None at all is no answer.
+        let read_denied = !operations.is_null()
+            && count > 0
+            && !std::slice::from_raw_parts(operations, count)
+                .contains(&sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ);
         let id = sys::rd_kafka_TopicDescription_topic_id(description);
         if id.is_null()
             || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)
         {
-            return Ok(None);
+            return Ok(TopicIdentity { id: None, read_denied });
         }
         let text = sys::rd_kafka_Uuid_base64str(id);
-        Ok((!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned()))
+        let id = (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+        Ok(TopicIdentity { id, read_denied })
     }
 }
 

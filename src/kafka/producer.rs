@@ -6,7 +6,7 @@
 //! was taken ends as delivered or as failed, and both are counted.
 
 use super::client::{LoggingContext, producer_client_config};
-use super::error::{KafkaError, KafkaErrorKind, KafkaResult, kind_of};
+use super::error::{KafkaError, KafkaErrorKind, KafkaResult, Reported, kind_of};
 use super::revive::look_after;
 use crate::config::KafkaConfig;
 use crate::domain::record::PackedHeaders;
@@ -175,7 +175,7 @@ impl EventProducer {
             Err((error, back)) => {
                 let mut error = KafkaError::native(doing(record.topic), &error);
                 if let Some((_, reason)) = self.producer.client().fatal_error() {
-                    error = error.because(Some(format!("the producer has failed for good: {reason}")));
+                    error = error.with_detail(&format!("the producer has failed for good: {reason}"));
                 }
                 Err((error, *back.delivery_opaque))
             }
@@ -216,8 +216,20 @@ impl EventProducer {
         }
     }
 
+    /// Why it can send nothing any more, if it has failed for good: only another producer can go on.
+    #[must_use]
+    pub fn fatal_error(&self) -> Option<String> {
+        self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+
+    /// Makes it fail for good, as a broker can that refuses its id or loses its sequence.
+    #[cfg(test)]
+    pub(crate) fn fail_for_good(&self) {
+        super::native::fail_for_good(self.producer.client());
+    }
+
     /// Why the brokers do not answer, as librdkafka said it last.
-    pub fn last_error(&self) -> Option<String> {
+    pub fn last_error(&self) -> Option<Reported> {
         self.producer.context().logging.take_last_error()
     }
 }

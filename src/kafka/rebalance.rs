@@ -6,6 +6,7 @@
 //! outstanding: the next one comes only after the answer, or when the partitions are lost.
 
 use super::client::LoggingContext;
+use super::error::Reported;
 use super::revive::AllDown;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -93,7 +94,7 @@ impl GroupContext {
         self.log.all_down()
     }
 
-    pub(super) fn last_error(&self) -> Option<String> {
+    pub(super) fn last_error(&self) -> Option<Reported> {
         self.log.take_last_error()
     }
 }

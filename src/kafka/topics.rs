@@ -257,14 +257,14 @@ impl TopicAdmin {
 /// The broker's text is lost on the way through the client library, so the likely cause is said here.
 fn refused(doing: String, code: Code) -> KafkaError {
     let hint = match code {
-        Code::TopicAlreadyExists => "; `drover topics describe` shows it, `drover topics add-partitions` grows it",
-        Code::InvalidReplicationFactor => "; there are fewer brokers than replicas asked for",
-        Code::InvalidPartitions => "; the number of partitions must be at least 1 and more than there are",
-        Code::InvalidTopic => "; names have 1 to 249 of the characters a-z A-Z 0-9 . _ -",
-        Code::InvalidConfig => "; a --set has an unknown name or a wrong value",
-        _ => "",
+        Code::TopicAlreadyExists => "`drover topics describe` shows it, `drover topics add-partitions` grows it",
+        Code::InvalidReplicationFactor => "there are fewer brokers than replicas asked for",
+        Code::InvalidPartitions => "the number of partitions must be at least 1 and more than there are",
+        Code::InvalidTopic => "names have 1 to 249 of the characters a-z A-Z 0-9 . _ -",
+        Code::InvalidConfig => "a --set has an unknown name or a wrong value",
+        _ => return KafkaError::from_code(doing, code),
     };
-    KafkaError::from_code(doing, code).because((!hint.is_empty()).then(|| hint[2..].to_owned()))
+    KafkaError::from_code(doing, code).with_detail(hint)
 }
 
 #[cfg(test)]

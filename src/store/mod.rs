@@ -221,8 +221,12 @@ pub enum PublishOutcome {
 /// The right to publish dead letters, held by one process at a time.
 pub trait Outbox: Send {
     /// Up to `limit` dead letters that wait, oldest first, and of those no more than 8 MiB of keys and values: at least one,
-    /// however large.
-    fn pending(&mut self, limit: u32) -> BoxFuture<'_, Result<Vec<StoredDeadLetter>, StoreError>>;
+    /// however large. Those of the source topics in `except` are passed over.
+    fn pending<'a>(
+        &'a mut self,
+        limit: u32,
+        except: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredDeadLetter>, StoreError>>;
 
     /// Writes down how the broker answered.
     fn mark<'a>(&'a mut self, answers: &'a [(i64, PublishOutcome)]) -> BoxFuture<'a, Result<(), StoreError>>;

@@ -15,6 +15,33 @@ use std::borrow::Cow;
 /// The header that says who produced a record.
 pub const SOURCE_HEADER: &[u8] = b"drover_source";
 
+/// What one look at the key, the value and the headers of a record tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'r> {
+    /// Bytes of all three.
+    pub bytes: usize,
+    /// Of those, names and values of headers.
+    pub header_bytes: usize,
+    /// Who produced it.
+    pub source: Option<&'r str>,
+}
+
+impl<'r> Seen<'r> {
+    /// Looks.
+    #[must_use]
+    pub fn of(record: &'r impl RawRecord) -> Self {
+        let (mut header_bytes, mut source) = (0, None);
+        record.for_each_header(&mut |name, value| {
+            header_bytes += name.len() + value.map_or(0, <[u8]>::len);
+            if name == SOURCE_HEADER {
+                source = value.and_then(clean_text);
+            }
+        });
+        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len) + header_bytes;
+        Self { bytes, header_bytes, source }
+    }
+}
+
 /// Makes the rows of one consumer.
 #[derive(Debug, Clone)]
 pub struct RowMaker {
@@ -30,26 +57,19 @@ impl RowMaker {
         Self { consumer_id: consumer_id.to_owned(), record_bytes }
     }
 
-    /// Adds the row of a record to its slot of a batch.
+    /// Adds the row of a record, of which `seen` tells, to its slot of a batch.
     ///
     /// # Errors
     /// A [`Rejection`] when the record cannot be a row. A panic of the decoder concerns this record alone.
     pub fn add(
         &self,
         record: &impl RawRecord,
+        seen: Seen<'_>,
         mapping: &Mapping,
         batch: &mut Batch,
         slot: u16,
     ) -> Result<(), Rejection> {
-        let mut source = None;
-        let mut header_bytes = 0;
-        record.for_each_header(&mut |name, value| {
-            header_bytes += name.len() + value.map_or(0, <[u8]>::len);
-            if name == SOURCE_HEADER {
-                source = value.and_then(clean_text);
-            }
-        });
-        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len) + header_bytes;
+        let Seen { bytes, source, .. } = seen;
         if bytes > self.record_bytes {
             return Err(Rejection::new(
                 DeadLetterCode::RecordTooLarge,

@@ -26,6 +26,7 @@ mod poison;
 mod positions;
 mod processing;
 mod replicas;
+mod rights;
 mod rolling;
 mod scheduled_audit;
 mod shutdown;

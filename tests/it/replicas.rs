@@ -204,6 +204,19 @@ async fn each_replica_shows_the_whole_group() {
         assert!(listed.stdout.contains(&format!(" {} ", drover.pid())), "{}", listed.stdout);
     }
     assert!(listed.stdout.contains(&format!("{}/3", scene.topic)), "{}", listed.stdout);
+    // An order to one of them is not obeyed by the other, whose consumer has the same id.
+    scene.order(&drovers[1], &["pause", "consumer-1"]).await;
+    drovers[1].until_child_is("consumer-1", "paused").await;
+    // The other obeys an order that came later, so it has read the list with the first.
+    let of_other = async || drovers[0].status().await["consumers"][0].clone();
+    let number = of_other().await["partitions"][0]["partition"].to_string();
+    let partition = ["--topic", scene.topic.as_str(), "--partition", number.as_str()];
+    scene.order(&drovers[1], &[&["pause"], &partition[..]].concat()).await;
+    until("the later order to be obeyed", async || of_other().await["partitions"][0]["held"]["kind"] == "paused").await;
+    assert_eq!(of_other().await["partitions"][1]["held"], Value::Null);
+    assert_eq!(drovers[0].child("consumer-1").await.unwrap()["state"], "running");
+    scene.order(&drovers[1], &[&["resume"], &partition[..]].concat()).await;
+    scene.order(&drovers[1], &["resume", "consumer-1"]).await;
     let [mut first, mut second] = drovers;
     first.stop().await;
     until("the one that stopped to be gone", async || {

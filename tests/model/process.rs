@@ -19,8 +19,10 @@ use drover::config::StartFrom;
 use drover::domain::event::Mapping;
 use drover::domain::storm::StormLimits;
 use drover::metrics::Metrics;
+use prometheus::IntGaugeVec;
+use prometheus::core::Collector as _;
 use rand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
@@ -82,6 +84,7 @@ pub struct Process {
     /// Orders to drain: to the consumers, to the writers.
     drains: [watch::Sender<Option<Instant>>; 2],
     supervisors: Vec<(String, tokio::task::JoinHandle<()>)>,
+    metrics: Metrics,
 }
 
 /// What all children of a process share.
@@ -107,7 +110,9 @@ impl Process {
             metrics,
             store: Arc::new(SimStore(sim.clone())),
         });
+        let metrics = parts.metrics.clone();
         let mut process = Self {
+            metrics,
             number,
             sim: sim.clone(),
             freezer: Arc::default(),
@@ -169,6 +174,7 @@ impl Process {
         let (sim, freezer, children) = (self.sim.clone(), Arc::clone(&self.freezer), Arc::clone(&self.children));
         let child = name.clone();
         let order = self.drains[usize::from(name.contains("/w"))].subscribe();
+        let metrics = self.metrics.clone();
         let supervisor = tokio::spawn(async move {
             for generation in 1.. {
                 let id = format!("{child}.{generation}");
@@ -182,6 +188,10 @@ impl Process {
                     .insert(child.clone(), Child { task: task.abort_handle(), drain: drain.clone() });
                 let ended = task.await;
                 let drained = drain.borrow().is_some();
+                let left = shown(&metrics.consumer_position_offset, "consumer_id").iter().any(|other| *other == id);
+                if left {
+                    sim.lock().violated(format!("series outlive their consumer: {id}"));
+                }
                 if sim.ended(&id, ended, drained) {
                     break;
                 }
@@ -190,6 +200,11 @@ impl Process {
             }
         });
         self.supervisors.push((name, supervisor));
+    }
+
+    /// The partitions that its metrics show as stopped.
+    pub fn shown_stopped(&self) -> BTreeSet<i32> {
+        shown(&self.metrics.partitions_stopped, "partition").iter().map(|number| number.parse().unwrap()).collect()
     }
 
     pub fn freeze(&self, frozen: bool) {
@@ -280,6 +295,13 @@ impl Sim {
         }
         false
     }
+}
+
+/// The values of a label in all series of a gauge.
+fn shown(gauge: &IntGaugeVec, label: &str) -> Vec<String> {
+    let families = gauge.collect();
+    let labels = families.iter().flat_map(|family| family.get_metric()).flat_map(|metric| metric.get_label());
+    labels.filter(|pair| pair.name() == label).map(|pair| pair.value().to_owned()).collect()
 }
 
 fn mapping() -> Mapping {

@@ -12,12 +12,12 @@ impl<G: Group> Work<'_, G> {
     /// The hold that a partition is under now, if any.
     pub(super) fn present_hold(&self, id: &TopicPartition) -> Option<Hold> {
         let list = self.holds.borrow();
-        hold_of(&list, &id.topic, id.partition, &self.task.id, self.task.holds.replica_id()).cloned()
+        hold_of(&list, &id.topic, id.partition, &self.task.id, &self.task.holds.replica_id()).cloned()
     }
 
     /// The hold that this consumer itself is under now, if any.
     pub(super) fn own_hold(&self) -> Option<Hold> {
-        hold_of_consumer(&self.holds.borrow(), &self.task.id, self.task.holds.replica_id()).cloned()
+        hold_of_consumer(&self.holds.borrow(), &self.task.id, &self.task.holds.replica_id()).cloned()
     }
 
     /// Brings every partition in line with the list.

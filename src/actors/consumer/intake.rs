@@ -12,7 +12,7 @@ use crate::domain::offsets::Delivered;
 use crate::domain::record::{OwnedRecord, RawRecord};
 use crate::domain::storm::{Storm, StormGuard};
 use crate::kafka::rebalance::TopicPartition;
-use crate::store::row_maker::RowMaker;
+use crate::store::row_maker::{RowMaker, Seen};
 use std::sync::Arc;
 
 /// What became of a delivered record.
@@ -72,12 +72,12 @@ impl Intake {
         let Some(read) = partition.read.as_mut().filter(|_| !partition.revoking && partition.held.is_none()) else {
             return Taken::Skipped;
         };
-        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
-        if bytes > self.most_bytes && record.offset() >= read.expected() {
-            return Taken::TooLarge(partition.id.clone(), bytes);
+        let seen = Seen::of(record);
+        if seen.bytes > self.most_bytes && record.offset() >= read.expected() {
+            return Taken::TooLarge(partition.id.clone(), seen.bytes);
         }
         partition.taken += 1;
-        partition.taken_bytes += bytes as u64;
+        partition.taken_bytes += (seen.bytes - seen.header_bytes) as u64;
         let gap_to = match read.deliver(record.offset()) {
             Delivered::Take => None,
             Delivered::AfterGap => Some(record.offset()),
@@ -93,7 +93,7 @@ impl Intake {
             processing.begin(&mut partition.processing, id, mapping, original, gap_to);
             return Taken::Yes;
         }
-        match self.add(partition, lanes, record, gap_to) {
+        match self.add(partition, lanes, record, seen, gap_to) {
             Some(storm) => Taken::Storm(partition.id.clone(), storm),
             None => Taken::Yes,
         }
@@ -104,11 +104,12 @@ impl Intake {
         partition: &mut OwnedPartition,
         lanes: &mut Lanes,
         record: &impl RawRecord,
+        seen: Seen<'_>,
         gap_to: Option<i64>,
     ) -> Option<Storm> {
         let batch = &mut lanes.at(partition.lane).filling;
         let slot = open_slot(batch, partition, gap_to);
-        let added = self.rows.add(record, &partition.mapping, batch, slot);
+        let added = self.rows.add(record, seen, &partition.mapping, batch, slot);
         let storm = judge(&mut partition.taken_guard, record.offset(), &added);
         if let Err(rejection) = added {
             batch.push_dead_letter(slot, OwnedRecord::copy_of(record), rejection, 1);
@@ -127,7 +128,8 @@ impl Intake {
             let offset = original.offset;
             let batch = &mut lanes.at(partition.lane).filling;
             let slot = open_slot(batch, partition, gap_to);
-            let added = result.and_then(|record| self.rows.add(&record, &partition.mapping, batch, slot));
+            let added =
+                result.and_then(|record| self.rows.add(&record, Seen::of(&record), &partition.mapping, batch, slot));
             let storm = judge(&mut partition.taken_guard, offset, &added);
             // The record as Kafka delivered it, not as the processor left it, is what a dead letter keeps.
             match added {
@@ -161,4 +163,84 @@ fn open_slot(batch: &mut Batch, partition: &mut OwnedPartition, gap_to: Option<i
         batch.push_gap(slot, next, "jump");
     }
     slot
+}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::super::lanes::LaneLimits;
+    use super::super::owned::TopicCounters;
+    use super::super::processing::InProcess;
+    use super::*;
+    use crate::actors::memory::MemoryBudget;
+    use crate::domain::event::Mapping;
+    use crate::domain::offsets::ReadPosition;
+    use crate::domain::storm::StormLimits;
+    use crate::domain::watchdog::PositionWatch;
+    use crate::metrics::Metrics;
+    use std::time::Duration;
+
+    fn owned_at_zero(id: TopicPartition) -> Owned {
+        let storm = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
+        let mapping = Mapping {
+            event_type: "event_type".into(),
+            user_id: "user_id".into(),
+            element_id: "element_id".into(),
+            timestamp: "timestamp".into(),
+            required: vec!["event_type".into()],
+            store_tombstones: false,
+        };
+        let counters = TopicCounters::of(&Metrics::new().unwrap(), "consumer-1", &id.topic);
+        let mut owned = Owned::default();
+        owned.insert(OwnedPartition {
+            incarnation: 1,
+            read: Some(ReadPosition::at(0)),
+            stored: 0,
+            queued: 0,
+            lane: 0,
+            stop: None,
+            held: None,
+            epoch: 1,
+            revoking: false,
+            processing: InProcess::default(),
+            waiting: false,
+            taken_guard: StormGuard::new(storm),
+            stored_guard: StormGuard::new(storm),
+            watch: PositionWatch::default(),
+            mapping: Arc::new(mapping),
+            counters: Arc::new(counters),
+            taken: 0,
+            taken_bytes: 0,
+            duplicates: 0,
+            id,
+        });
+        owned
+    }
+
+    #[test]
+    fn headers_count_for_the_place_that_a_record_has_in_memory() {
+        let id = TopicPartition { topic: "user_events".into(), partition: 0 };
+        let mut owned = owned_at_zero(id.clone());
+        let limits = LaneLimits { rows: 10, bytes: 1 << 20, min_age: Duration::ZERO };
+        let mut lanes = Lanes::new("consumer-1", 1, limits, Arc::new(MemoryBudget::new(1 << 20)));
+        let mut intake = Intake::new("consumer-1", 100, 1_000, None);
+        let record = |offset, header_bytes: usize| {
+            let mut record = OwnedRecord {
+                topic: id.topic.clone(),
+                offset,
+                key: Some(b"key".to_vec()),
+                value: Some(br#"{"event_type":"a"}"#.to_vec()),
+                ..OwnedRecord::default()
+            };
+            record.headers.push(b"name", Some(&vec![7; header_bytes]));
+            record
+        };
+        assert_eq!(intake.take(&record(0, 10), &mut owned, &mut lanes), Taken::Yes);
+        assert_eq!(intake.take(&record(1, 200), &mut owned, &mut lanes), Taken::Yes, "a dead letter");
+        let (rows, letters) = (lanes.at(0).filling.metas().len(), lanes.at(0).filling.dead_letters().len());
+        assert_eq!((rows, letters), (1, 1));
+        assert_eq!(intake.take(&record(2, 976), &mut owned, &mut lanes), Taken::TooLarge(id.clone(), 1_001));
+        assert_eq!(intake.take(&record(2, 975), &mut owned, &mut lanes), Taken::Yes, "it has a place");
+        assert_eq!(owned.get(&id).unwrap().taken_bytes, 3 * 21, "keys and values");
+    }
 }

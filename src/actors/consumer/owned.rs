@@ -5,6 +5,7 @@
 
 use super::processing::InProcess;
 use crate::domain::event::Mapping;
+use crate::domain::failure::StopCode;
 use crate::domain::hold::Hold;
 use crate::domain::offsets::ReadPosition;
 use crate::domain::status::PartitionStop;
@@ -60,6 +61,11 @@ pub struct OwnedPartition {
 }
 
 impl OwnedPartition {
+    /// Whether it is stopped because its topic was not there, or could not be read.
+    pub fn is_missing(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.code == StopCode::TopicMissing.as_str())
+    }
+
     /// Whether records of it are taken, as far as it depends on the partition itself.
     pub fn is_read(&self) -> bool {
         self.stop.is_none() && self.held.is_none()

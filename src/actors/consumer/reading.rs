@@ -75,7 +75,7 @@ impl<'c, G: Group> Work<'c, G> {
                 return Err(ExitError::error(format!("{error}; its place is its own, so it joins again")));
             }
             KafkaErrorKind::Fenced => return Err(ExitError::fenced(error.to_string())),
-            KafkaErrorKind::Configuration | KafkaErrorKind::Unauthorized | KafkaErrorKind::Authentication => {
+            KafkaErrorKind::Configuration | KafkaErrorKind::GroupUnauthorized => {
                 return Err(ExitError::error(error.to_string()));
             }
             KafkaErrorKind::OffsetOutOfRange => {
@@ -92,6 +92,10 @@ impl<'c, G: Group> Work<'c, G> {
                     if let Some(read) = partition.read.as_mut() {
                         read.doubt();
                     }
+                }
+                if error.kind() == KafkaErrorKind::Unauthorized {
+                    // It concerns one topic and does not say which: the others are read on.
+                    self.check_positions();
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Rebalances and resets: taking partitions with positions from the store, giving them up with nothing in flight.
+//! Rebalances: taking partitions with positions from the store, giving them up with nothing in flight.
 //!
 //! An assign is answered when the store has told the positions, however long that takes; polling goes on meanwhile. A
 //! revoke waits for what is in flight at most [`REVOKE_TIMEOUT`]: the compare-and-swap makes giving up safe. Lost
@@ -6,7 +6,7 @@
 
 use super::owned::{OwnedPartition, TopicCounters};
 use super::processing::InProcess;
-use super::start::{Start, StartError, Starts, out_of_bounds};
+use super::start::{Start, StartError, Starts};
 use super::{Answer, ExitError, Work, failed};
 use crate::domain::failure::StopCode;
 use crate::domain::offsets::ReadPosition;
@@ -71,7 +71,7 @@ impl<G: Group> Work<'_, G> {
         let starts = self.task.starts.clone();
         let consumer_id = self.task.id.clone();
         self.answers.push(Box::pin(async move {
-            Answer::Assigned(ask_until_answered(&starts, &partitions, &consumer_id).await)
+            Answer::Assigned(ask_until_answered(&starts, &partitions, &consumer_id, |_| true).await)
         }));
         Ok(())
     }
@@ -102,18 +102,24 @@ impl<G: Group> Work<'_, G> {
     }
 
     fn own(&mut self, start: Start) {
-        let Start { id, incarnation, next_offset, stop, .. } = start;
+        let Start { id, incarnation, next_offset, stop, unanswered, .. } = start;
+        if unanswered {
+            // Until somebody tells where it is read, its records are dropped.
+            self.resets.push(id.clone());
+        }
         // One transaction in flight per partition: a batch of an earlier ownership may still be under way.
         let lane = self.lanes.writing(&id).unwrap_or_else(|| self.owned.emptiest_lane(self.lanes.count()));
-        let stop = stop.map(|(code, message)| self.stopped(&id, code, message));
         let mapping = match self.task.mappings.get(&id.topic) {
             Some(mapping) => Arc::clone(mapping),
             None => return tracing::error!(topic = %id.topic, "a topic without a mapping was assigned; it is not read"),
         };
+        // Whoever owned it before in this process may have left a mark.
+        self.task.metrics.clear_partition_stopped(&id.topic, id.partition);
+        let stop = stop.map(|(code, message)| self.stopped(&id, code, message));
         let epoch = self.next_epoch();
         let (held, shown) = (self.present_hold(&id), id.clone());
         self.owned.insert(OwnedPartition {
-            read: stop.is_none().then(|| ReadPosition::at(next_offset)),
+            read: (stop.is_none() && !unanswered).then(|| ReadPosition::at(next_offset)),
             incarnation,
             stored: next_offset,
             queued: next_offset,
@@ -137,7 +143,7 @@ impl<G: Group> Work<'_, G> {
         self.show_hold(&shown);
     }
 
-    fn next_epoch(&mut self) -> u64 {
+    pub(super) fn next_epoch(&mut self) -> u64 {
         self.epochs += 1;
         self.epochs
     }
@@ -240,149 +246,26 @@ impl<G: Group> Work<'_, G> {
         self.record_given_up();
         Ok(())
     }
-
-    /// The position of a partition must be taken from the store again. What is in its lane's batch is thrown away with it.
-    pub fn reset(&mut self, id: &TopicPartition, cause: &str) {
-        let mut waiting = vec![id.clone()];
-        while let Some(id) = waiting.pop() {
-            let epoch = self.next_epoch();
-            let Some(partition) = self.owned.get(&id) else {
-                continue;
-            };
-            partition.epoch = epoch;
-            partition.read = None;
-            partition.processing.clear();
-            let lane = partition.lane;
-            if !self.resets.contains(&id) {
-                self.task.metrics.position_resets.with_label_values(&[self.task.id.as_str(), cause]).inc();
-                self.resets.push(id);
-            }
-            waiting.extend(self.lanes.discard(lane));
-        }
-    }
-
-    /// Asks the store for the positions of partitions whose lanes are not in flight any more.
-    pub fn start_resets(&mut self) {
-        if self.resets.is_empty() {
-            return;
-        }
-        let mut now = Vec::new();
-        let mut later = Vec::new();
-        for id in std::mem::take(&mut self.resets) {
-            let Some(partition) = self.owned.get(&id).filter(|partition| partition.stop.is_none()) else {
-                continue;
-            };
-            let (lane, epoch) = (partition.lane, partition.epoch);
-            if self.lanes.at(lane).in_flight.is_some() {
-                later.push(id);
-            } else {
-                now.push((id, epoch));
-            }
-        }
-        self.resets = later;
-        if now.is_empty() {
-            return;
-        }
-        let starts = self.task.starts.clone();
-        let consumer_id = self.task.id.clone();
-        self.answers.push(Box::pin(async move {
-            let asked: Vec<TopicPartition> = now.iter().map(|(id, _)| id.clone()).collect();
-            let found = ask_until_answered(&starts, &asked, &consumer_id).await;
-            Answer::Reset(now, found)
-        }));
-    }
-
-    /// The store has told the positions of partitions that were reset.
-    pub fn was_reset(&mut self, asked: &[(TopicPartition, u64)], starts: Vec<Start>) -> Result<(), ExitError> {
-        for Start { id, incarnation, next_offset, stop, .. } in starts {
-            // Given up, taken again, stopped or reset once more meanwhile: this answer is stale.
-            let epoch = asked.iter().find(|(other, _)| *other == id).map(|(_, epoch)| *epoch);
-            if self.owned.get(&id).map(|partition| partition.epoch) != epoch {
-                continue;
-            }
-            if let Some((code, message)) = stop {
-                self.stop_partition(&id, code, message)?;
-                continue;
-            }
-            let Some(partition) = self.owned.get(&id).filter(|p| !p.revoking && p.stop.is_none()) else {
-                continue;
-            };
-            tracing::info!(
-                consumer_id = %self.task.id, topic = %id.topic, partition = id.partition, believed = partition.stored,
-                stored = next_offset, "position taken from the store again"
-            );
-            partition.incarnation = incarnation;
-            partition.stored = next_offset;
-            partition.queued = next_offset;
-            partition.read = Some(ReadPosition::at(next_offset));
-            self.seek(&id, next_offset, 0)?;
-        }
-        Ok(())
-    }
-
-    /// Compares all positions with what Kafka has, because the client reported an offset outside the log or because it is
-    /// time.
-    pub fn check_positions(&mut self) {
-        if self.checking {
-            self.check_again |= self.seek_after_check;
-            return;
-        }
-        let partitions: Vec<TopicPartition> =
-            self.owned.iter().filter(|p| p.stop.is_none() && !p.revoking).map(|p| p.id.clone()).collect();
-        if partitions.is_empty() {
-            return;
-        }
-        self.checking = true;
-        let starts = self.task.starts.clone();
-        let consumer_id = self.task.id.clone();
-        self.answers.push(Box::pin(async move {
-            Answer::Checked(ask_until_answered(&starts, &partitions, &consumer_id).await)
-        }));
-    }
-
-    /// Stops what lies outside, and seeks again where nothing is wrong: after such an error the client fetches no more.
-    pub fn checked(&mut self, starts: Vec<Start>) -> Result<(), ExitError> {
-        self.checking = false;
-        if std::mem::take(&mut self.check_again) {
-            self.check_positions();
-            return Ok(());
-        }
-        let seek = std::mem::take(&mut self.seek_after_check);
-        for Start { id, stop, beginning, .. } in starts {
-            let Some(partition) = self.owned.get(&id).filter(|p| !p.revoking && p.stop.is_none()) else {
-                continue;
-            };
-            let expected = partition.read.as_ref().map_or(partition.stored, ReadPosition::expected);
-            // What was fetched already is safe, whatever retention has removed since.
-            let stop = match stop {
-                Some((StopCode::PositionExpired, _)) => out_of_bounds(&id, expected, (beginning, None)),
-                stop => stop,
-            };
-            match stop {
-                Some((code, message)) => self.stop_partition(&id, code, message)?,
-                None if seek && partition.read.is_some() => {
-                    partition.read = Some(ReadPosition::at(expected));
-                    self.seek(&id, expected, 0)?;
-                }
-                None => {}
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Asks until store and cluster answer: while they do not, the partitions wait and the membership is kept.
-async fn ask_until_answered(starts: &Starts, partitions: &[TopicPartition], consumer_id: &str) -> Vec<Start> {
+/// Asks until store and cluster answer, and `enough` of it: while they do not, the partitions wait and the membership is kept.
+pub(super) async fn ask_until_answered(
+    starts: &Starts,
+    partitions: &[TopicPartition],
+    consumer_id: &str,
+    enough: impl Fn(&[Start]) -> bool,
+) -> Vec<Start> {
     let mut delay = ASK_AGAIN.0;
     loop {
         match starts.of(partitions).await {
-            Ok(found) => return found,
-            Err(error) => {
-                log_unanswered(&error, consumer_id);
-                tokio::time::sleep(delay).await;
-                delay = (delay * 2).min(ASK_AGAIN.1);
+            Ok(found) if enough(&found) => return found,
+            Ok(_) => {
+                tracing::warn!(consumer_id, "partitions without a leader cannot tell where they are read; they wait")
             }
+            Err(error) => log_unanswered(&error, consumer_id),
         }
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(ASK_AGAIN.1);
     }
 }
 

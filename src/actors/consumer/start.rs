@@ -35,6 +35,22 @@ pub struct Start {
     pub stop: Option<(StopCode, String)>,
     /// Kafka's oldest offset, where it was asked.
     pub beginning: Option<i64>,
+    /// Nobody could tell yet where it is read, while the others were answered: to be asked again.
+    pub unanswered: bool,
+}
+
+impl Start {
+    fn without_position(id: TopicPartition) -> Self {
+        Self { id, incarnation: 1, next_offset: 0, stop: None, beginning: None, unanswered: false }
+    }
+
+    fn stopped(id: TopicPartition, stop: (StopCode, String)) -> Self {
+        Self { stop: Some(stop), ..Self::without_position(id) }
+    }
+
+    fn unanswered(id: TopicPartition) -> Self {
+        Self { unanswered: true, ..Self::without_position(id) }
+    }
 }
 
 /// Why no answer could be had.
@@ -62,51 +78,57 @@ pub struct Starts {
 }
 
 impl Starts {
-    /// The starts of these partitions.
+    /// The starts of these partitions. What the cluster cannot tell of one topic, or of one partition, holds up no other.
     ///
     /// # Errors
-    /// The cluster or the store does not answer; ask again.
+    /// The store does not answer, or the cluster tells nothing at all; ask again.
     pub async fn of(&self, partitions: &[TopicPartition]) -> Result<Vec<Start>, StartError> {
         let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
         for id in partitions {
             by_topic.entry(&id.topic).or_default().push(id.partition);
         }
         let mut starts = Vec::with_capacity(partitions.len());
+        let (mut answered, mut silence) = (false, None);
         for (topic, wanted) in by_topic {
-            starts.extend(self.of_topic(topic, &wanted).await?);
+            match self.of_topic(topic, &wanted).await {
+                Ok(found) => {
+                    answered = true;
+                    starts.extend(found);
+                }
+                Err(StartError::Kafka(error)) => {
+                    starts.extend(ids(topic, &wanted).map(Start::unanswered));
+                    tracing::debug!(topic, error = %error, "a topic cannot tell where it is read");
+                    silence = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(starts)
+        match silence {
+            Some(error) if !answered => Err(error.into()),
+            _ => Ok(starts),
+        }
     }
 
     async fn of_topic(&self, topic: &str, wanted: &[i32]) -> Result<Vec<Start>, StartError> {
         let described = match self.describe(topic).await {
             Ok(Some(described)) => described,
-            // Others go on: only what may pass by itself is asked again.
             Ok(None) => return Ok(missing(topic, wanted, "it does not exist")),
-            Err(error) if !error.is_transient() => return Ok(missing(topic, wanted, &error.to_string())),
+            // Somebody has to act. Whatever else it is may pass by itself, and is asked again.
+            Err(error) if matches!(error.kind(), KafkaErrorKind::UnknownTopic | KafkaErrorKind::Unauthorized) => {
+                return Ok(missing(topic, wanted, &error.to_string()));
+            }
             Err(error) => return Err(error.into()),
         };
-        let ids = |partitions: &[i32]| -> Vec<TopicPartition> {
-            partitions.iter().map(|&partition| TopicPartition { topic: topic.to_owned(), partition }).collect()
-        };
-        let (all, asked) = (ids(&described.partitions), ids(wanted));
-        let committed = self.lookup().committed(all).await?;
+        let all: Vec<TopicPartition> = ids(topic, &described.partitions).collect();
+        let asked: Vec<TopicPartition> = ids(topic, wanted).collect();
+        let committed = self.lookup().committed(all.clone()).await?;
         let known = match self.store.topic(topic).await? {
             Some(known) => known,
             None => {
                 if let Some(lost) = lost_position(&committed) {
-                    return Ok(asked
-                        .into_iter()
-                        .map(|id| Start {
-                            id,
-                            incarnation: 1,
-                            next_offset: 0,
-                            stop: Some(lost.clone()),
-                            beginning: None,
-                        })
-                        .collect());
+                    return Ok(asked.into_iter().map(|id| Start::stopped(id, lost.clone())).collect());
                 }
-                let starts = self.first_starts(ids(&described.partitions), &committed).await?;
+                let starts = self.first_starts(all, &committed).await?;
                 let known = self.store.register_topic(topic, described.topic_id.as_deref(), &starts).await?;
                 tracing::info!(topic, partitions = starts.len(), "registered the start of a topic");
                 known
@@ -117,16 +139,17 @@ impl Starts {
         // it, and is judged when the client meets an offset outside the log, or at the next look.
         let beginnings = self.lookup().beginnings(asked.clone()).await?;
         let ends = self.lookup().ends(asked.clone()).await?;
-        asked
-            .into_iter()
-            .map(|id| {
-                let bounds = (beginnings.get(&id).copied(), ends.get(&id).copied());
-                self.warn_of_foreign_hint(&id, &known, committed.get(&id));
-                // The group knows a new partition before the broker that described the topic.
-                let progress = known.partitions.get(&id.partition).ok_or_else(|| no_offset(&id))?;
-                Ok(judge(id, &known, progress, described.topic_id.as_deref(), bounds))
-            })
-            .collect()
+        let starts = asked.into_iter().map(|id| {
+            let bounds = (beginnings.get(&id).copied(), ends.get(&id).copied());
+            self.warn_of_foreign_hint(&id, &known, committed.get(&id));
+            match known.partitions.get(&id.partition) {
+                Some(progress) => judge(id, &known, progress, described.topic_id.as_deref(), bounds),
+                // It has no leader that could tell its beginning, or the group knows a new partition before the broker that
+                // described the topic.
+                None => Start::unanswered(id),
+            }
+        });
+        Ok(starts.collect())
     }
 
     /// Asks a few times: a broker that has just started may not know a topic yet.
@@ -175,13 +198,15 @@ impl Starts {
         if added.is_empty() {
             return Ok(known);
         }
-        let beginnings = self.lookup().beginnings(added.clone()).await?;
-        let starts: Result<BTreeMap<i32, i64>, KafkaError> = added
-            .iter()
-            .map(|id| beginnings.get(id).map(|&offset| (id.partition, offset)).ok_or_else(|| no_offset(id)))
-            .collect();
-        tracing::info!(topic, partitions = added.len(), "registered partitions that were added to a topic");
-        Ok(self.store.add_partitions(topic, &starts?).await?)
+        // Each starts at its beginning, whenever that is: one whose leader is away holds up no other.
+        let beginnings = self.lookup().beginnings(added).await?;
+        if beginnings.is_empty() {
+            return Ok(known);
+        }
+        let starts = beginnings.iter().map(|(id, &offset)| (id.partition, offset)).collect();
+        let known = self.store.add_partitions(topic, &starts).await?;
+        tracing::info!(topic, partitions = starts.len(), "registered partitions that were added to a topic");
+        Ok(known)
     }
 
     fn warn_of_foreign_hint(&self, id: &TopicPartition, known: &TopicProgress, committed: Option<&Committed>) {
@@ -203,17 +228,14 @@ impl Starts {
     }
 }
 
-/// Partitions of a topic that cannot be described. They stay owned; a rebalance or a restart looks again.
+fn ids(topic: &str, partitions: &[i32]) -> impl Iterator<Item = TopicPartition> {
+    partitions.iter().map(move |&partition| TopicPartition { topic: topic.to_owned(), partition })
+}
+
+/// Partitions of a topic that cannot be described or read. They stay owned, and are looked at again.
 pub fn missing(topic: &str, wanted: &[i32], why: &str) -> Vec<Start> {
     let message = format!("topic \"{topic}\" cannot be read: {why}");
-    let stopped = |&partition: &i32| Start {
-        id: TopicPartition { topic: topic.to_owned(), partition },
-        incarnation: 1,
-        next_offset: 0,
-        stop: Some((StopCode::TopicMissing, message.clone())),
-        beginning: None,
-    };
-    wanted.iter().map(stopped).collect()
+    ids(topic, wanted).map(|id| Start::stopped(id, (StopCode::TopicMissing, message.clone()))).collect()
 }
 
 fn no_offset(id: &TopicPartition) -> KafkaError {
@@ -260,7 +282,7 @@ pub fn judge(
     } else {
         out_of_bounds(&id, next_offset, bounds)
     };
-    Start { id, incarnation, next_offset, stop, beginning: bounds.0 }
+    Start { id, incarnation, next_offset, stop, beginning: bounds.0, unanswered: false }
 }
 
 /// Whether a position lies outside what Kafka has.
@@ -292,42 +314,5 @@ pub fn out_of_bounds(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn known(topic_id: Option<&str>, next_offset: i64) -> TopicProgress {
-        let progress = Progress { incarnation: 1, first_offset: 0, next_offset };
-        TopicProgress {
-            topic_id: topic_id.map(Into::into),
-            incarnation: 1,
-            partitions: BTreeMap::from([(0, progress)]),
-        }
-    }
-
-    fn stop_of(known: &TopicProgress, topic_id: Option<&str>, bounds: (i64, i64)) -> Option<StopCode> {
-        let id = TopicPartition { topic: "t".into(), partition: 0 };
-        judge(id, known, &known.partitions[&0], topic_id, (Some(bounds.0), Some(bounds.1))).stop.map(|(code, _)| code)
-    }
-
-    #[test]
-    fn a_recreated_topic_is_known_by_its_id_and_not_by_its_end() {
-        assert_eq!(stop_of(&known(Some("a"), 100), Some("b"), (0, 150)), Some(StopCode::TopicRecreated));
-        assert_eq!(stop_of(&known(Some("a"), 100), Some("a"), (0, 150)), None);
-        assert_eq!(stop_of(&known(None, 100), Some("a"), (0, 150)), None, "an old broker had no ids");
-    }
-
-    #[test]
-    fn positions_outside_the_log_stop() {
-        assert_eq!(stop_of(&known(None, 100), None, (101, 150)), Some(StopCode::PositionExpired));
-        assert_eq!(stop_of(&known(None, 151), None, (0, 150)), Some(StopCode::PositionAhead));
-        assert_eq!(stop_of(&known(None, 150), None, (150, 150)), None);
-    }
-
-    #[test]
-    fn an_offset_of_drovers_own_is_no_start_for_a_store_without_one() {
-        let id = TopicPartition { topic: "t".into(), partition: 0 };
-        let hint = |metadata: &str| BTreeMap::from([(id.clone(), Committed { offset: 5, metadata: metadata.into() })]);
-        assert_eq!(lost_position(&hint("drover:abc")).map(|(code, _)| code), Some(StopCode::PositionLost));
-        assert_eq!(lost_position(&hint("")), None, "another program's position is a start");
-    }
-}
+#[path = "start_tests.rs"]
+mod tests;

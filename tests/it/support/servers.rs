@@ -23,6 +23,11 @@ pub fn shared() -> Option<Servers> {
     Some(Servers { brokers: named("TEST_KAFKA_BROKERS")?, database_url: named("TEST_DATABASE_URL")? })
 }
 
+/// The script that starts Kafka, which runs its tools too.
+pub fn kafka_script() -> Option<PathBuf> {
+    std::env::var_os("DROVER_TEST_KAFKA_SCRIPT").map(PathBuf::from)
+}
+
 /// A PostgreSQL of this test alone, removed when it is dropped.
 pub struct PrivatePostgres {
     script: PathBuf,
