@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest wait for one answer of the cluster.
-const ASK_TIMEOUT: Duration = Duration::from_secs(20);
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Above this size of an event a topic must be told to take larger records than brokers do by default.
 const LARGE_EVENT_BYTES: u64 = 500_000;
 /// How often, and with which pause, a group is tried to be deleted whose members have just left.
@@ -80,8 +80,11 @@ impl<'a> Ground<'a> {
         if event_bytes > LARGE_EVENT_BYTES {
             settings.push(("max.message.bytes".to_owned(), (event_bytes * 2).to_string()));
         }
-        admin.create(&topic, partitions, self.config.kafka.replication, &settings).await?;
+        // It says soonest, and best, when no broker answers.
+        admin.partition_count(&topic).await?;
+        // Before it is made, so that it is removed whatever happens.
         self.topics.push(topic.clone());
+        admin.create(&topic, partitions, self.config.kafka.replication, &settings).await?;
         Ok(topic)
     }
 
@@ -103,12 +106,13 @@ impl<'a> Ground<'a> {
             None => config.schema = name,
         }
         let store = store::open(&config)?;
-        store.migrate().await?;
-        let mut session = bench::open(&config).await?;
-        let facts = session.facts().await?;
+        let session = bench::open(&config).await?;
         let group = format!("drover-bench-{}-{number}", self.id);
-        let stage = Stage { config, group, session, facts, child: None };
-        Ok((self.stage.insert(stage), store))
+        // Before anything is made, so that it is removed whatever happens.
+        let stage = self.stage.insert(Stage { config, group, session, facts: ServerFacts::default(), child: None });
+        store.migrate().await?;
+        stage.facts = stage.session.facts().await?;
+        Ok((stage, store))
     }
 
     /// The stage of the present run.
