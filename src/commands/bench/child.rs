@@ -22,6 +22,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_MARGIN: Duration = Duration::from_secs(20);
 /// Time between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long the receipts of what is stored may take.
+const RECEIPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Lines of its log that an error shows.
 const LOG_LINES: usize = 8;
 
@@ -206,17 +208,25 @@ impl Drover {
         Ok(self.client().await?.get(&["status"]).await?)
     }
 
-    /// Committed batches, and rows in them, since it started.
+    /// Committed batches since it started; `stored` are the rows and dead letters that must be in them. A batch is counted
+    /// when its receipt comes, a moment after its rows can be seen.
     ///
     /// # Errors
     /// It does not answer, or has ended.
-    pub async fn transactions(&mut self) -> anyhow::Result<(u64, u64)> {
-        let text = self.client().await?.metrics().await?;
-        let value = |name: &str| {
-            let found = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-            found.map(|value| value as u64).with_context(|| format!("`drover run` has no metric {name}"))
-        };
-        Ok((value("drover_store_batch_rows_count")?, value("drover_store_batch_rows_sum")?))
+    pub async fn transactions(&mut self, stored: u64) -> anyhow::Result<u64> {
+        let deadline = Instant::now() + RECEIPT_TIMEOUT;
+        loop {
+            let text = self.client().await?.metrics().await?;
+            let value = |name: &str| {
+                let found = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+                found.map(|value| value as u64).with_context(|| format!("`drover run` has no metric {name}"))
+            };
+            let batches = value("drover_store_batch_rows_count")?;
+            if value("drover_store_batch_rows_sum")? >= stored || Instant::now() > deadline {
+                return Ok(batches);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Waits until all partitions are owned, each consumer has its share, and (where `ready`) nothing else is amiss.

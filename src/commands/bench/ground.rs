@@ -11,15 +11,16 @@ use crate::store::{self, Store};
 use anyhow::Context as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for one answer of the cluster.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Above this size of an event a topic must be told to take larger records than brokers do by default.
 const LARGE_EVENT_BYTES: u64 = 500_000;
-/// How often, and with which pause, a group is tried to be deleted whose members have just left.
-const DELETE_TRIES: u32 = 20;
+/// Pause between two tries to delete a group.
 const DELETE_PAUSE: Duration = Duration::from_millis(250);
+/// How long the coordinator may take to see that a member's session is over.
+const SESSION_MARGIN: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct Ground<'a> {
@@ -49,6 +50,8 @@ pub struct Stage {
     pub facts: ServerFacts,
     /// The process that is measured.
     pub child: Option<Drover>,
+    /// Whether there ever was one, so that the group may exist.
+    pub ran: bool,
 }
 
 impl<'a> Ground<'a> {
@@ -108,8 +111,9 @@ impl<'a> Ground<'a> {
         let store = store::open(&config)?;
         let session = bench::open(&config).await?;
         let group = format!("drover-bench-{}-{number}", self.id);
+        let facts = ServerFacts::default();
         // Before anything is made, so that it is removed whatever happens.
-        let stage = self.stage.insert(Stage { config, group, session, facts: ServerFacts::default(), child: None });
+        let stage = self.stage.insert(Stage { config, group, session, facts, child: None, ran: false });
         store.migrate().await?;
         stage.facts = stage.session.facts().await?;
         Ok((stage, store))
@@ -138,13 +142,13 @@ impl<'a> Ground<'a> {
             directory: &self.directory,
         };
         stage.child = Some(Drover::start(&setup)?);
+        stage.ran = true;
         Ok(stage)
     }
 
     /// Stops the process and removes the store and the group of the run.
     pub async fn clear_stage(&mut self) {
-        let Some(Stage { config, group, mut session, child, .. }) = self.stage.take() else { return };
-        let ran = child.is_some();
+        let Some(Stage { config, group, mut session, child, ran, .. }) = self.stage.take() else { return };
         if let Some(child) = child
             && let Err(error) = child.stop().await
         {
@@ -163,15 +167,19 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// A member that was stopped while it joined leaves nobody a word: its session must be over first.
     async fn delete_group(&self, group: &str) {
         let Some(admin) = &self.admin else { return };
-        for left in (0..DELETE_TRIES).rev() {
-            match admin.delete(&[], &[group]).await {
-                Ok(()) => return,
-                // Its members have said that they leave; the coordinator may not have heard all of them.
-                Err(_) if left > 0 => tokio::time::sleep(DELETE_PAUSE).await,
-                Err(error) => tracing::warn!(error = %error, "group {group} could not be deleted"),
+        let deadline = Instant::now() + self.config.kafka.session_timeout + SESSION_MARGIN;
+        let mut said = false;
+        while let Err(error) = admin.delete(&[], &[group]).await {
+            if Instant::now() > deadline {
+                return tracing::warn!(error = %error, "group {group} could not be deleted");
             }
+            if !std::mem::replace(&mut said, true) {
+                tracing::info!(error = %error, "waiting until group {group} can be deleted");
+            }
+            tokio::time::sleep(DELETE_PAUSE).await;
         }
     }
 

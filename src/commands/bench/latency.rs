@@ -62,9 +62,9 @@ pub async fn run(ground: &mut Ground<'_>, stream: &Stream) -> anyhow::Result<Run
     let Stage { session, facts, child, .. } = ground.start(&topic)?;
     let child = child.as_mut().context("it was started just now")?;
     let partitions = usize::try_from(stream.partitions).unwrap_or(0);
-    child.until_owned(consumers.min(partitions), partitions, true).await?;
+    child.until_owned(consumers, partitions, true).await?;
     let (pid, own) = (pid_of(child.id()), pid_of(std::process::id()));
-    let (before, _) = child.transactions().await?;
+    let before = child.transactions(0).await?;
     let meter = Meter::start(&mut **session, facts, Some(&brokers), Some(pid)).await?;
     let produced = processes::cpu(own);
     let sent = Arc::new(AtomicU64::new(0));
@@ -98,7 +98,7 @@ pub async fn run(ground: &mut Ground<'_>, stream: &Stream) -> anyhow::Result<Run
     if !facts.version.starts_with("SQLite") && !meter.is_local() {
         tracing::warn!("the database seems to run elsewhere: what its clock is ahead or behind is in the latency");
     }
-    let (after, _) = child.transactions().await?;
+    let after = child.transactions(delivered).await?;
     let until = if facts.commit_timestamps { "commit_timestamp" } else { "stored_at" };
     child_stopped(ground).await?;
     let Stage { session, .. } = ground.stage()?;

@@ -50,7 +50,7 @@ pub async fn run(ground: &mut Ground<'_>, drain: &Drain<'_>) -> anyhow::Result<R
     if let Some(store) = held {
         let partitions = usize::try_from(drain.partitions).unwrap_or(0);
         // The holds are no reason not to be ready, but the lag that they cause may be.
-        child.until_owned(consumers.min(partitions), partitions, false).await?;
+        child.until_owned(consumers, partitions, false).await?;
         store.release_holds_over(HELD_UNTIL_MS).await?;
     }
     let pid = pid_of(child.id());
@@ -65,7 +65,7 @@ pub async fn run(ground: &mut Ground<'_>, drain: &Drain<'_>) -> anyhow::Result<R
         }
     };
     let costs = meter.stop(&mut **session, pid).await?;
-    let (transactions, _) = child.transactions().await?;
+    let transactions = child.transactions(drain.delivered).await?;
     let stopped = child_stopped(ground).await;
     let Stage { session, .. } = ground.stage()?;
     let account = session.account(drain.topic).await?;
