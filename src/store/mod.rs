@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod audit_log;
 pub mod audit_marks;
+pub mod bench;
 pub mod faulty;
 pub mod headers;
 pub mod holds;
@@ -59,12 +60,7 @@ pub fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
         return Ok(Arc::new(sqlite::SqliteStore::open(url)?));
     }
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(Arc::new(postgres::PostgresStore::new(PgSettings {
-            url: url.to_owned(),
-            schema: config.schema.clone(),
-            transaction_timeout: config.transaction_timeout,
-            lock_timeout: config.lock_timeout,
-        })));
+        return Ok(Arc::new(postgres::PostgresStore::new(pg_settings(config))));
     }
     Err(StoreError {
         class: FailureClass::Configuration,
@@ -74,6 +70,15 @@ pub fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
             hide_password(url)
         ),
     })
+}
+
+fn pg_settings(config: &StoreConfig) -> PgSettings {
+    PgSettings {
+        url: config.url.clone(),
+        schema: config.schema.clone(),
+        transaction_timeout: config.transaction_timeout,
+        lock_timeout: config.lock_timeout,
+    }
 }
 
 /// What a store knows itself by.
