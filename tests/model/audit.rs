@@ -24,11 +24,13 @@ impl World {
     /// The partitions that are stopped, of those that the members of a process hold.
     pub fn stopped_in(&self, process: usize) -> BTreeSet<i32> {
         let stopped = self.logs.keys().filter(|partition| !self.is_stored_whole(**partition));
-        let held = |partition: &i32| {
-            let member = self.group.holder.get(partition).and_then(|member| self.group.members.get(member));
-            member.is_some_and(|member| member.process == process)
-        };
-        stopped.copied().filter(held).collect()
+        stopped.copied().filter(|partition| self.holds(process, *partition)).collect()
+    }
+
+    /// Whether a member of the process holds the partition.
+    pub fn holds(&self, process: usize, partition: i32) -> bool {
+        let member = self.group.holder.get(&partition).and_then(|member| self.group.members.get(member));
+        member.is_some_and(|member| member.process == process)
     }
 
     pub fn not_stored(&mut self) {

@@ -36,6 +36,9 @@ use tokio::time::Instant;
 /// How long a drain may take in simulated time.
 pub const GRACE: Duration = Duration::from_secs(20);
 
+/// A partition that every process shows as stopped before it owns it.
+const LEFT_BEHIND: i32 = 0;
+
 /// Poison is frequent here, and what becomes of it is what is looked at.
 const NO_STORM: StormLimits = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
 
@@ -101,6 +104,8 @@ impl Process {
     pub fn start(sim: &Sim, number: usize, incarnation: usize) -> Self {
         let plan = sim.lock().plan.clone();
         let metrics = Metrics::new().unwrap();
+        // As of a task that had to be left behind with its thread: whoever owns the partition then knows better.
+        metrics.set_partition_stopped(TOPIC, LEFT_BEHIND, "position.lost");
         let board = Arc::new(Board::new(Identity::default(), 0));
         let parts = Arc::new(Parts {
             pool: WriterPool::new(plan.writers),
@@ -202,9 +207,19 @@ impl Process {
         self.supervisors.push((name, supervisor));
     }
 
-    /// The partitions that its metrics show as stopped.
+    /// The partitions that its metrics show as stopped; the one of the mark that was left behind counts where it is owned.
     pub fn shown_stopped(&self) -> BTreeSet<i32> {
-        shown(&self.metrics.partitions_stopped, "partition").iter().map(|number| number.parse().unwrap()).collect()
+        let partitions = shown(&self.metrics.partitions_stopped, "partition");
+        let partitions = partitions.iter().map(|number| number.parse().unwrap());
+        let world = self.sim.lock();
+        partitions.filter(|partition| *partition != LEFT_BEHIND || world.holds(self.number, *partition)).collect()
+    }
+
+    /// A former owner of its partitions ends late, and takes its series away.
+    pub fn lose_marks(&self) {
+        for partition in self.shown_stopped() {
+            self.metrics.clear_partition("former", TOPIC, partition);
+        }
     }
 
     pub fn freeze(&self, frozen: bool) {

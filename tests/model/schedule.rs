@@ -209,7 +209,8 @@ impl Schedule {
         let deadline = Instant::now() + SHOWN_WITHIN;
         loop {
             let wrong = self.processes.iter().find_map(|(number, process)| {
-                let (stopped, shown) = (self.sim.lock().stopped_in(*number), process.shown_stopped());
+                let stopped = self.sim.lock().stopped_in(*number);
+                let shown = process.shown_stopped();
                 (stopped != shown).then(|| format!("process {number} shows {shown:?} as stopped, and {stopped:?} are"))
             });
             let Some(wrong) = wrong else { return };
@@ -242,6 +243,8 @@ impl Schedule {
             }
             tokio::time::sleep(TICK).await;
         }
+        self.stops_are_shown().await;
+        self.processes.values().for_each(Process::lose_marks);
         self.stops_are_shown().await;
         for (_, process) in std::mem::take(&mut self.processes) {
             for name in process.drain().await {
