@@ -193,7 +193,7 @@ impl Process {
                     .insert(child.clone(), Child { task: task.abort_handle(), drain: drain.clone() });
                 let ended = task.await;
                 let drained = drain.borrow().is_some();
-                let left = shown(&metrics.consumer_position_offset, "consumer_id").iter().any(|other| *other == id);
+                let left = shown(&metrics.consumer_position_offset, "consumer_id").contains(&id);
                 if left {
                     sim.lock().violated(format!("series outlive their consumer: {id}"));
                 }
