@@ -12,12 +12,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::units::parse_duration;
 use crate::config::{Override, hide_password};
 
+mod bench;
 mod consumers;
 mod drill;
 mod offsets;
 mod overrides;
 mod topics;
 
+pub use bench::{
+    BenchArgs, BenchCommand, BenchFlags, BenchLatencyArgs, BenchPipelineArgs, BenchStoreArgs, Compression,
+};
 pub use consumers::{ConsumersArgs, ConsumersCommand, PartitionFlags, ServerFlags, TargetFlags};
 pub use drill::DrillArgs;
 pub use offsets::{ChangeFlags, OffsetTarget, OffsetsArgs, OffsetsCommand};
@@ -64,6 +68,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Make a running instance meet a fault, where that is allowed, and prove that nothing was lost; exit 0 only then.
     Drill(DrillArgs),
+    /// Measure rate, cost and latency on servers of your own.
+    Bench(Box<BenchArgs>),
     /// Bring the store's tables up to date.
     Migrate(MigrateArgs),
     /// Show or check the effective configuration.

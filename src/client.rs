@@ -146,6 +146,21 @@ impl Client {
         self.send(Method::POST, path, Some(body), ORDER_TIMEOUT).await
     }
 
+    /// The text of `/metrics`.
+    ///
+    /// # Errors
+    /// No answer, or no good one.
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/metrics", url.path().trim_end_matches('/')));
+        let bytes = self.ask(Method::GET, url, None::<&()>, ASK_TIMEOUT).await?;
+        let strange = |error: std::string::FromUtf8Error| ClientError::Strange {
+            url: self.base.to_string(),
+            reason: error.to_string(),
+        };
+        String::from_utf8(bytes).map_err(strange)
+    }
+
     /// Where it asks.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -159,6 +174,20 @@ impl Client {
         body: Option<&impl Serialize>,
         waited: Duration,
     ) -> Result<T, ClientError> {
+        let bytes = self.ask(method, self.address(path)?, body, waited).await?;
+        let strange =
+            |error: serde_json::Error| ClientError::Strange { url: self.base.to_string(), reason: error.to_string() };
+        serde_json::from_slice(&bytes).map_err(strange)
+    }
+
+    /// The bytes of a good answer.
+    async fn ask(
+        &self,
+        method: Method,
+        address: Url,
+        body: Option<&impl Serialize>,
+        waited: Duration,
+    ) -> Result<Vec<u8>, ClientError> {
         let url = || self.base.to_string();
         let failed = |error: reqwest::Error| {
             if error.is_timeout() && !error.is_connect() {
@@ -167,7 +196,7 @@ impl Client {
                 ClientError::Unreachable { url: url(), reason: reason(&error) }
             }
         };
-        let mut request = self.http.request(method, self.address(path)?).timeout(waited);
+        let mut request = self.http.request(method, address).timeout(waited);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -181,11 +210,7 @@ impl Client {
             }
             bytes.extend_from_slice(&chunk);
         }
-        if status.is_success() {
-            let strange = |error: serde_json::Error| ClientError::Strange { url: url(), reason: error.to_string() };
-            return serde_json::from_slice(&bytes).map_err(strange);
-        }
-        Err(self.refused(&answer, status, &bytes))
+        if status.is_success() { Ok(bytes) } else { Err(self.refused(&answer, status, &bytes)) }
     }
 
     fn refused(&self, answer: &Response, status: StatusCode, body: &[u8]) -> ClientError {

@@ -2,14 +2,15 @@
 //!
 //! An outbox: the table holds each dead letter exactly once, the topic at least once, with a stable id in a header. One
 //! process of the group publishes at a time. A broker that does not answer, or a missing topic, stops nothing: rows wait in
-//! the table and are counted. What a broker will never take (too large) is marked and passed. Memory is bounded by
-//! what [`Outbox::pending`] reads at once.
+//! the table and are counted, and those of other source topics are published meanwhile. What a broker will never take (too
+//! large) is marked and passed. Memory is bounded by what [`Outbox::pending`] reads at once. Each generation has a producer
+//! of its own, and ends when that has failed for good.
 
 use super::exit::ExitError;
 use super::lifecycle::{Control, Task, TaskActor};
 use crate::domain::record::{PackedHeaders, TimestampType};
 use crate::domain::status::ChildState;
-use crate::kafka::error::{KafkaError, KafkaErrorKind};
+use crate::kafka::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use crate::kafka::lookup::Lookup;
 use crate::kafka::producer::{EventProducer, Outgoing};
 use crate::metrics::Metrics;
@@ -20,6 +21,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The actor that publishes.
 pub type DeadLetterActor = TaskActor<DeadLetterTask>;
@@ -28,15 +30,18 @@ pub type DeadLetterActor = TaskActor<DeadLetterTask>;
 const BATCH: u32 = 500;
 /// How often the table is looked at without a call: another process may have stored dead letters.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// First and longest delay after a failure.
+/// First and longest delay after a failure, of the store or of one source topic.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// What makes a producer for each generation.
+pub type Producers = Arc<dyn Fn() -> KafkaResult<EventProducer> + Send + Sync>;
 
 /// What the dead-letter actor is made of.
 pub struct DeadLetterTask {
     /// The table.
     pub store: Arc<dyn Store>,
-    /// The producer.
-    pub producer: Arc<EventProducer>,
+    /// Makes its producer. A record that it was given must be answered for within `patience`.
+    pub producers: Producers,
     /// Tells how many partitions a dead-letter topic has.
     pub lookup: Arc<Lookup>,
     /// Name of the dead-letter topic; `{topic}` stands for the source topic.
@@ -53,23 +58,35 @@ pub struct DeadLetterTask {
 
 impl Task for DeadLetterTask {
     async fn run(self, control: Control) -> Result<(), ExitError> {
+        let producer = (self.producers)().map_err(|error| ExitError::error(error.to_string()))?;
+        let producer = ClosedBeside(Some(producer));
         control.set_state(ChildState::Running);
         let mut outbox: Option<Box<dyn Outbox>> = None;
-        let mut partitions = BTreeMap::new();
+        let mut topics = Topics::default();
         let mut delay = RETRY.0;
         loop {
             control.progress();
-            let wait = match self.publish_some(&control, &mut outbox, &mut partitions).await {
+            let published = self.publish_some(&control, producer.get(), &mut outbox, &mut topics).await;
+            if control.draining().is_none()
+                && !matches!(published, Ok(Published::Nothing))
+                && let Some(reason) = producer.get().fatal_error()
+            {
+                return Err(ExitError::error(format!(
+                    "the producer of dead letters has failed for good ({reason}); another one is made"
+                )));
+            }
+            let wait = match published {
                 Ok(Published::Some) => {
                     delay = RETRY.0;
                     continue;
                 }
-                Ok(Published::Nothing) => LOOK_EVERY,
+                Ok(Published::Nothing) => {
+                    topics.next_try(Instant::now()).map_or(LOOK_EVERY, |wait| wait.min(LOOK_EVERY))
+                }
                 Err(reason) => {
                     tracing::warn!(reason = %reason, delay_ms = delay.as_millis() as u64, "dead letters wait to be published");
-                    // The right may be gone with the connection, the topic with its partitions: both are looked up anew.
+                    // The right may be gone with the connection.
                     outbox = None;
-                    partitions.clear();
                     let wait = delay;
                     delay = (delay * 2).min(RETRY.1);
                     wait
@@ -89,16 +106,64 @@ impl Task for DeadLetterTask {
 }
 
 enum Published {
+    /// Some were tried. Those that could not be published rest.
     Some,
     Nothing,
+}
+
+/// A producer that is closed beside the runtime's threads: closing waits for threads of its own.
+struct ClosedBeside(Option<EventProducer>);
+
+impl ClosedBeside {
+    fn get(&self) -> &EventProducer {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for ClosedBeside {
+    fn drop(&mut self) {
+        let producer = self.0.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(producer)));
+        }
+    }
+}
+
+/// What is known of topics. Bounded by the source topics of dead letters that wait.
+#[derive(Default)]
+struct Topics {
+    /// How many partitions each dead-letter topic has.
+    partitions: BTreeMap<String, i32>,
+    /// Until when the dead letters of a source topic rest because one of them could not be published, and how long the next
+    /// rest is.
+    resting: BTreeMap<String, (Instant, Duration)>,
+}
+
+impl Topics {
+    /// The source topics that rest now.
+    fn resting(&self, now: Instant) -> Vec<String> {
+        let resting = self.resting.iter().filter(|(_, (until, _))| *until > now);
+        resting.map(|(source, _)| source.clone()).collect()
+    }
+
+    /// How long it is to the end of the first rest.
+    fn next_try(&self, now: Instant) -> Option<Duration> {
+        self.resting.values().filter(|(until, _)| *until > now).map(|(until, _)| *until - now).min()
+    }
+
+    /// A dead letter of this source topic could not be published. Gives back how long all of them rest.
+    fn failed(&mut self, source: &str, now: Instant) -> Duration {
+        let (until, next) = self.resting.entry(source.to_owned()).or_insert((now, RETRY.0));
+        let rest = *next;
+        (*until, *next) = (now + rest, (rest * 2).min(RETRY.1));
+        rest
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Waits {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Kafka(#[from] KafkaError),
     #[error("{0} did not answer within {1:?}")]
     Silent(&'static str, Duration),
 }
@@ -107,8 +172,9 @@ impl DeadLetterTask {
     async fn publish_some(
         &self,
         control: &Control,
+        producer: &EventProducer,
         outbox: &mut Option<Box<dyn Outbox>>,
-        partitions: &mut BTreeMap<String, i32>,
+        topics: &mut Topics,
     ) -> Result<Published, Waits> {
         if outbox.is_none() {
             *outbox = self.answer(control, "the store", self.store.outbox()).await??;
@@ -116,23 +182,24 @@ impl DeadLetterTask {
         let Some(outbox) = outbox.as_mut() else {
             return Ok(Published::Nothing);
         };
-        let letters = self.answer(control, "the store", outbox.pending(BATCH)).await??;
+        let except = topics.resting(Instant::now());
+        let letters = self.answer(control, "the store", outbox.pending(BATCH, &except)).await??;
         if letters.is_empty() {
             return Ok(Published::Nothing);
         }
         for letter in &letters {
             let topic = self.topic_of(&letter.record.topic);
-            if let Entry::Vacant(unknown) = partitions.entry(topic) {
+            if let Entry::Vacant(unknown) = topics.partitions.entry(topic) {
                 // A topic that is missing stops its own dead letters only; sending says so for each.
                 if let Ok(Ok(count)) = self.answer(control, "the cluster", self.partitions_of(unknown.key())).await {
                     unknown.insert(count);
                 }
             }
         }
-        let partitions = &*partitions;
-        // Those that were answered when time is up count; the others are sent again, which the topic has to bear anyway.
+        let partitions = &topics.partitions;
+        // librdkafka gives up before time is up. What it does not answer all the same is sent again: the topic has to bear it.
         let sent = futures::future::join_all(letters.iter().map(|letter| async {
-            match tokio::time::timeout(self.patience, self.send(letter, partitions)).await {
+            match tokio::time::timeout(self.patience, self.send(producer, letter, partitions)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(KafkaError::new(
                     KafkaErrorKind::Unavailable,
@@ -144,7 +211,7 @@ impl DeadLetterTask {
         control.progress();
         let sent = sent.await;
         let mut answers = Vec::with_capacity(sent.len());
-        let mut failure = None;
+        let mut failed: BTreeMap<&str, KafkaError> = BTreeMap::new();
         for (letter, answer) in letters.iter().zip(sent) {
             let topic = self.topic_of(&letter.record.topic);
             let outcome = match answer {
@@ -158,7 +225,7 @@ impl DeadLetterTask {
                     "refused"
                 }
                 Err(error) => {
-                    failure = Some(error);
+                    failed.insert(&letter.record.topic, error);
                     "error"
                 }
             };
@@ -170,10 +237,20 @@ impl DeadLetterTask {
         if !answers.is_empty() {
             self.answer(control, "the store", outbox.mark(&answers)).await??;
         }
-        match failure {
-            Some(error) => Err(error.into()),
-            None => Ok(Published::Some),
+        let now = Instant::now();
+        topics.resting.retain(|source, _| {
+            failed.contains_key(source.as_str()) || !letters.iter().any(|letter| letter.record.topic == *source)
+        });
+        for (source, error) in failed {
+            let rest = topics.failed(source, now);
+            // The topic may be gone with its partitions: they are looked up anew.
+            topics.partitions.remove(&self.topic_of(source));
+            tracing::warn!(
+                topic = source, reason = %error, delay_ms = rest.as_millis() as u64,
+                "dead letters of a topic wait to be published"
+            );
         }
+        Ok(Published::Some)
     }
 
     /// What somebody answers, with a heartbeat before it, so that each silence is shorter than the watchdog's patience.
@@ -203,7 +280,12 @@ impl DeadLetterTask {
         }
     }
 
-    async fn send(&self, letter: &StoredDeadLetter, partitions: &BTreeMap<String, i32>) -> Result<(), KafkaError> {
+    async fn send(
+        &self,
+        producer: &EventProducer,
+        letter: &StoredDeadLetter,
+        partitions: &BTreeMap<String, i32>,
+    ) -> Result<(), KafkaError> {
         let record = &letter.record;
         let topic = self.topic_of(&record.topic);
         let headers = headers(letter, &self.group);
@@ -224,7 +306,7 @@ impl DeadLetterTask {
             headers: &headers,
             timestamp_ms: (record.timestamp.kind != TimestampType::NotAvailable).then_some(record.timestamp.ms),
         };
-        self.producer.send_record(outgoing).await.map(|_| ())
+        producer.send_record(outgoing).await.map(|_| ())
     }
 }
 
@@ -268,3 +350,7 @@ pub fn headers(letter: &StoredDeadLetter, group: &str) -> PackedHeaders {
     }
     headers
 }
+
+#[cfg(test)]
+#[path = "dead_letter_tests.rs"]
+mod tests;

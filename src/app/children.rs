@@ -1,7 +1,7 @@
 //! How each child is built: what all of them share, and one specification per child.
 //!
 //! A [`Fleet`] outlives every generation of its children, so that one can be built anew, and one more be added, at any time.
-//! Nothing here waits; only the producer of dead letters can fail, at the start.
+//! Nothing here waits; only the first producer of dead letters can fail, at the start.
 
 use super::{AppError, Options, mappings, prepare};
 use crate::actors::audit::{AuditKafka, AuditTask};
@@ -10,7 +10,7 @@ use crate::actors::child::ChildSpec;
 use crate::actors::consumer::ConsumerTask;
 use crate::actors::consumer::start::Starts;
 use crate::actors::db_writer::DbWriterTask;
-use crate::actors::dead_letter::DeadLetterTask;
+use crate::actors::dead_letter::{DeadLetterTask, Producers};
 use crate::actors::drills::obey::Obedient;
 use crate::actors::holds::Holds;
 use crate::actors::leases::{Leases, Place};
@@ -28,7 +28,6 @@ use crate::domain::storm::StormLimits;
 use crate::kafka::faulty::{ClientFaults, FaultyGroup, FaultyQuestions};
 use crate::kafka::group_client::{Group, KafkaGroup, Questions};
 use crate::kafka::lookup::Lookup;
-use crate::kafka::producer::EventProducer;
 use crate::metrics::Metrics;
 use crate::processor::Processor;
 use crate::store::Store;
@@ -36,6 +35,7 @@ use prepare::Prepared;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Share of the delay between two probes of the store that is random.
@@ -59,8 +59,8 @@ pub struct Fleet {
     ends: Arc<EndOffsets>,
     /// Woken when dead letters were stored.
     dead_letters: Arc<Notify>,
-    /// There when dead letters are published.
-    producer: Option<Arc<EventProducer>>,
+    /// Makes their producers; there when dead letters are published.
+    producers: Option<Producers>,
     mappings: Arc<BTreeMap<String, Arc<Mapping>>>,
     kafka: Arc<KafkaConfig>,
     processor: Option<Arc<dyn Processor>>,
@@ -94,7 +94,8 @@ impl Fleet {
         };
         // SQLite has one write lock: more writers would only wait for each other.
         let writers = if store.kind() == "sqlite" { 1 } else { config.store.writers };
-        let producer = if config.dead_letters.publish { Some(prepare::dead_letter_producer(&config)?) } else { None };
+        let publishes = config.dead_letters.publish;
+        let producers = publishes.then(|| prepare::dead_letter_producers(&config, letter_patience(&config)));
         Ok(Self {
             starts: Starts {
                 lookup: asked,
@@ -110,7 +111,7 @@ impl Fleet {
             budget: Arc::new(MemoryBudget::new(config.limits.memory / 2)),
             ends: Arc::default(),
             dead_letters: Arc::default(),
-            producer,
+            producers: producers.transpose()?,
             mappings: Arc::new(mappings(&config)),
             kafka: Arc::new(config.kafka.clone()),
             processor,
@@ -232,15 +233,15 @@ impl Fleet {
 
     /// None when dead letters stay in the table.
     fn dead_letter(&self) -> Option<ChildSpec> {
-        let producer = Arc::clone(self.producer.as_ref()?);
+        let producers = Arc::clone(self.producers.as_ref()?);
         let (store, lookup, stored) =
             (Arc::clone(&self.store), Arc::clone(&self.lookup), Arc::clone(&self.dead_letters));
         let topic = self.config.dead_letters.topic.clone();
         let (group, metrics) = (self.config.kafka.group.clone(), self.metrics.clone());
-        let patience = self.config.watchdog.timeout / 2;
+        let patience = letter_patience(&self.config);
         let task = move || DeadLetterTask {
             store: Arc::clone(&store),
-            producer: Arc::clone(&producer),
+            producers: Arc::clone(&producers),
             lookup: Arc::clone(&lookup),
             topic: topic.clone(),
             group: group.clone(),
@@ -351,6 +352,11 @@ impl Fleet {
     fn watched(&self, child: ChildSpec) -> ChildSpec {
         child.stall_after(self.config.watchdog.timeout)
     }
+}
+
+/// How long the dead-letter actor waits for one answer: short of what the watchdog takes for a stall.
+fn letter_patience(config: &Config) -> Duration {
+    config.watchdog.timeout / 2
 }
 
 /// The limits of the storm guard.

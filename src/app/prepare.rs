@@ -3,9 +3,10 @@
 //!
 //! Waits for what does not answer at most `startup.wait`, with a line every few seconds; what is refused is not waited for.
 
+use crate::actors::dead_letter::Producers;
 use crate::actors::holds::Holds;
 use crate::actors::leases::LeaseError;
-use crate::config::Config;
+use crate::config::{Config, KafkaConfig};
 use crate::domain::failure::FailureClass;
 use crate::kafka::error::{KafkaError, KafkaErrorKind};
 use crate::kafka::faulty::ClientFaults;
@@ -15,7 +16,7 @@ use crate::kafka::topics::{Ensured, TopicAdmin};
 use crate::store::faulty::{FaultyStore, StoreFaults};
 use crate::store::{self, Store, StoreError, StoreIdentity};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,6 +24,8 @@ use tokio::time::Instant;
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The same for the first question, so that a cluster that is not there is told of every few seconds.
 const FIRST_ASK_TIMEOUT: Duration = Duration::from_secs(1);
+/// librdkafka looks once a second for records whose time is over, and their answers take a moment.
+const TIMEOUT_SCAN: Duration = Duration::from_secs(2);
 /// Time between two looks at what does not answer, and between two lines about it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const SAY_AGAIN: Duration = Duration::from_secs(5);
@@ -168,9 +171,33 @@ async fn ensure_dead_letter_topic(config: &Config, admin: &TopicAdmin, source: &
     }
 }
 
-/// The producer of the dead-letter topics.
-pub fn dead_letter_producer(config: &Config) -> Result<Arc<EventProducer>, AppError> {
-    Ok(Arc::new(EventProducer::new(&config.kafka, "drover-dead-letter", config.limits.record_bytes)?))
+/// Makes the producer of the dead-letter topics, a new one for each generation of the actor. The first is made now, so
+/// that a property which librdkafka refuses ends the start.
+pub fn dead_letter_producers(config: &Config, patience: Duration) -> Result<Producers, AppError> {
+    let (kafka, record_bytes) = (impatient(&config.kafka, patience), config.limits.record_bytes);
+    let make = move || EventProducer::new(&kafka, "drover-dead-letter", record_bytes);
+    let first = Mutex::new(Some(make()?));
+    Ok(Arc::new(move || {
+        let made = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        made.map_or_else(&make, Ok)
+    }))
+}
+
+/// The same cluster for a producer whose records are given up within `patience`: whoever stops waiting for one and sends it
+/// again would have it on the topic twice.
+fn impatient(kafka: &KafkaConfig, patience: Duration) -> KafkaConfig {
+    let mut kafka = kafka.clone();
+    let most = patience.saturating_sub(TIMEOUT_SCAN).as_millis();
+    for name in ["message.timeout.ms", "delivery.timeout.ms"] {
+        // 0 is for ever. What is no number is librdkafka's to refuse.
+        if kafka.producer.get(name).is_some_and(|ms| ms.parse().is_ok_and(|ms: u128| ms == 0 || ms > most)) {
+            kafka.producer.remove(name);
+        }
+    }
+    if !kafka.producer.contains_key("delivery.timeout.ms") {
+        kafka.producer.entry("message.timeout.ms".to_owned()).or_insert_with(|| most.to_string());
+    }
+    kafka
 }
 
 async fn until_answered<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
@@ -199,5 +226,30 @@ where
             said = Some(now);
         }
         tokio::time::sleep(LOOK_AGAIN.min(deadline - now)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+    use crate::kafka::test_support::kafka_config;
+
+    #[test]
+    fn no_dead_letter_is_with_librdkafka_when_its_sender_stops_waiting() {
+        let given = |properties: &[(&str, &str)]| {
+            let mut kafka = kafka_config("127.0.0.1:9");
+            kafka.producer = properties.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+            impatient(&kafka, Duration::from_secs(15)).producer.into_iter().collect::<Vec<_>>()
+        };
+        let is = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        assert_eq!(given(&[]), is("message.timeout.ms", "13000"));
+        assert_eq!(given(&[("message.timeout.ms", "300000")]), is("message.timeout.ms", "13000"));
+        assert_eq!(given(&[("message.timeout.ms", "0")]), is("message.timeout.ms", "13000"));
+        assert_eq!(given(&[("message.timeout.ms", "4000")]), is("message.timeout.ms", "4000"), "what is shorter stays");
+        assert_eq!(given(&[("delivery.timeout.ms", "4000")]), is("delivery.timeout.ms", "4000"));
+        assert_eq!(given(&[("delivery.timeout.ms", "300000")]), is("message.timeout.ms", "13000"));
+        assert_eq!(given(&[("message.timeout.ms", "soon")]), is("message.timeout.ms", "soon"), "and is refused");
     }
 }

@@ -4,8 +4,8 @@
 //! of the command line.
 
 use super::{
-    BrokerFlags, Cli, Command, ConfigCommand, DeadLettersCommand, Override, PipelineFlags, RunArgs, StoreFlags,
-    TopicsCommand,
+    BenchCommand, BrokerFlags, Cli, Command, ConfigCommand, DeadLettersCommand, Override, PipelineFlags, RunArgs,
+    StoreFlags, TopicsCommand,
 };
 
 impl Cli {
@@ -45,6 +45,7 @@ impl Cli {
                 flags.broker(&args.broker);
                 flags.store(&args.store);
             }
+            Command::Bench(args) => flags.bench(&args.command),
             Command::Migrate(args) => flags.store(&args.store),
             Command::Config(args) => match &args.command {
                 ConfigCommand::Show { run, .. } | ConfigCommand::Check { run } => flags.run(run),
@@ -91,6 +92,19 @@ impl Flags {
         self.pipeline(&args.pipeline);
         self.text("consumers.count", "--consumers", args.consumers.as_ref());
         self.list("consumers.ids", "--consumer-id", &args.consumer_ids);
+    }
+
+    fn bench(&mut self, command: &BenchCommand) {
+        let common = command.common();
+        self.store(&common.store);
+        self.text("store.writers", "--writers", common.writers.as_ref());
+        let (broker, consumers) = match command {
+            BenchCommand::Pipeline(args) => (&args.broker, args.consumers),
+            BenchCommand::Latency(args) => (&args.broker, args.consumers),
+            BenchCommand::Store(_) => return,
+        };
+        self.broker(broker);
+        self.text("consumers.count", "--consumers", consumers.as_ref());
     }
 
     fn topics(&mut self, command: &TopicsCommand) {

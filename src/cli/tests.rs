@@ -53,6 +53,13 @@ fn every_flag_that_is_a_setting_reaches_the_loader() {
         ("dead-letters list --topic t --database-url sqlite:x".into(), vec![store], false),
         ("dead-letters show t 0 7 --database-url sqlite:x".into(), vec![store], false),
         ("audit --json --topic t --brokers b:1 --database-url sqlite:x".into(), vec![brokers, store], false),
+        (
+            "bench pipeline --database-url sqlite:x --writers 2 --brokers b:1 --consumers 4 --wait-for-group".into(),
+            vec![store, ("store.writers", "2", "--writers"), brokers, count],
+            false,
+        ),
+        ("bench store --database-url sqlite:x".into(), vec![store], false),
+        ("bench latency --rate 5 --brokers b:1 --consumers 4".into(), vec![brokers, count], false),
         ("migrate --status --database-url sqlite:x".into(), vec![store], false),
     ] {
         let expected: Vec<_> = if common { of_pipeline.into_iter().chain(last).collect() } else { last };

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod audit;
+pub mod bench;
 pub mod config;
 pub mod consumers;
 pub mod dead_letters;
@@ -75,6 +76,11 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
         }
         Command::Drill(args) => app::on_system(async move { drill::run(args, &mut out).await }),
+        Command::Bench(args) => {
+            let config = with_store()?;
+            let file = cli.config.as_deref();
+            app::on_system(async move { bench::run(&args.command, file, &config, &mut out).await })
+        }
         Command::Migrate(args) => {
             let store = store::open(&with_store()?.store)?;
             app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })

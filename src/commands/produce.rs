@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+pub(super) use generated::{Pace, all_delivered};
+
 /// The header by which rows tell who produced them.
 const SOURCE_HEADER: &[u8] = b"drover_source";
 /// How long a broker may take to answer before anything is sent.
@@ -66,6 +68,27 @@ pub async fn run(
             generated::run(plan, target, stops, out).await
         }
     }
+}
+
+/// Events that fill a topic.
+pub(super) struct Load<'a> {
+    pub(super) topic: &'a str,
+    pub(super) partitions: i32,
+    pub(super) key: KeyField,
+    pub(super) events: u64,
+    pub(super) event_bytes: u64,
+    pub(super) poison_every: u64,
+}
+
+/// Fills a topic as `drover produce` does; gives back how many events were delivered.
+///
+/// # Errors
+/// One was not delivered.
+pub(super) async fn load(kafka: &KafkaConfig, load: &Load<'_>, stops: &Stops) -> anyhow::Result<u64> {
+    let target = Arc::new(Target::new(kafka, load.topic, load.key)?);
+    let (receipt, delivered) = generated::deliver(generated::Plan::of_load(load), target, stops.clone()).await?;
+    delivered?;
+    Ok(receipt.counts.delivered)
 }
 
 /// The partition count of the topic, which must exist unless `kafka.create_topics` says otherwise.
@@ -143,7 +166,7 @@ impl Target {
 
 /// How often Ctrl-C (or SIGTERM) came.
 #[derive(Clone)]
-struct Stops {
+pub(super) struct Stops {
     count: Arc<AtomicU32>,
     arrived: Arc<tokio::sync::Notify>,
 }
@@ -154,7 +177,7 @@ impl Stops {
     }
 
     /// Counts signals from now on, until the process ends.
-    fn listen() -> Self {
+    pub(super) fn listen() -> Self {
         let stops = Self::new();
         let counting = stops.clone();
         tokio::spawn(async move {
@@ -186,7 +209,7 @@ impl Stops {
     }
 
     /// Ends when the first signal has come.
-    async fn first(&self) {
+    pub(super) async fn first(&self) {
         loop {
             let arrived = self.arrived.notified();
             tokio::pin!(arrived);

@@ -98,7 +98,11 @@ pub struct Batch {
     metas: Vec<RowMeta>,
     arena: Vec<u8>,
     advances: Vec<Advance>,
+    /// The slot that was asked for last: records of a partition come in runs.
+    last_slot: usize,
     rollups: Vec<Rollup>,
+    /// For each slot its rollups. As many as there ever were slots, so that their room is used again.
+    slot_rollups: Vec<Vec<u32>>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
     gaps: Vec<OffsetGap>,
@@ -130,12 +134,17 @@ impl Batch {
 
     /// The slot of a partition, opened at `from` if the batch has none yet.
     pub fn slot(&mut self, topic: &str, partition: i32, incarnation: i32, from: i64) -> u16 {
-        if let Some(at) = self.advances.iter().position(|a| a.partition == partition && a.topic == topic) {
-            return u16::try_from(at).expect("slots are opened below u16::MAX");
+        let is = |advance: &Advance| advance.partition == partition && advance.topic == topic;
+        if !self.advances.get(self.last_slot).is_some_and(is) {
+            self.last_slot = self.advances.iter().position(is).unwrap_or(self.advances.len());
         }
-        let at = u16::try_from(self.advances.len()).expect("a consumer owns fewer than 65,536 partitions");
-        self.advances.push(Advance { topic: topic.to_owned(), partition, incarnation, from, to: from });
-        at
+        if self.last_slot == self.advances.len() {
+            self.advances.push(Advance { topic: topic.to_owned(), partition, incarnation, from, to: from });
+            if self.slot_rollups.len() < self.advances.len() {
+                self.slot_rollups.push(Vec::new());
+            }
+        }
+        u16::try_from(self.last_slot).expect("a consumer owns fewer than 65,536 partitions")
     }
 
     /// Adds the row of `record`: `encode` appends its encoded form, and the slot's position moves past it.
@@ -229,27 +238,17 @@ impl Batch {
             end -= 1;
         }
         let name = &event_type[..end];
-        let mut seen = 0;
-        let mut found = None;
-        for (at, rollup) in self.rollups.iter().enumerate().filter(|(_, rollup)| rollup.slot == slot) {
-            seen += 1;
-            if rollup.event_type == name {
-                found = Some(at);
-                break;
-            }
-        }
-        let at = found.unwrap_or_else(|| {
-            let name = if seen >= MAX_ROLLUP_TYPES { OTHER_EVENT_TYPE } else { name };
-            match self.rollups.iter().position(|rollup| rollup.slot == slot && rollup.event_type == name) {
-                Some(at) => at,
-                None => {
-                    self.rollups.push(Rollup { slot, event_type: name.to_owned(), count: 0 });
-                    self.rollups.len() - 1
-                }
-            }
+        let known = &self.slot_rollups[usize::from(slot)];
+        let find = |name: &str| known.iter().copied().find(|&at| self.rollups[at as usize].event_type == name);
+        let name = if known.len() >= MAX_ROLLUP_TYPES && find(name).is_none() { OTHER_EVENT_TYPE } else { name };
+        let at = find(name).unwrap_or_else(|| {
+            let at = u32::try_from(self.rollups.len()).expect("partitions times MAX_ROLLUP_TYPES + 1 at most");
+            self.rollups.push(Rollup { slot, event_type: name.to_owned(), count: 0 });
+            self.slot_rollups[usize::from(slot)].push(at);
+            at
         });
-        self.rollups[at].count += 1;
-        u32::try_from(at).expect("rollups are at most partitions times MAX_ROLLUP_TYPES + 1")
+        self.rollups[at as usize].count += 1;
+        at
     }
 
     /// The encoded rows, one after the other, in the order of [`Batch::metas`].
@@ -322,6 +321,9 @@ impl Batch {
         self.arena.shrink_to(keep_bytes);
         self.advances.clear();
         self.rollups.clear();
+        for rollups in &mut self.slot_rollups {
+            rollups.clear();
+        }
         self.dead_letters.clear();
         self.dead_letter_bytes = 0;
         self.originals.clear();

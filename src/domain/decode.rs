@@ -3,17 +3,31 @@
 //! Pure. A document is accepted only when every text column and PostgreSQL's jsonb can take it, as far as that can be
 //! seen cheaply; the rest (numbers beyond numeric, nesting beyond the server's stack) the store finds by isolation.
 
-use super::event::{Event, Mapping};
+use super::event::{Digits, Event, Mapping, Text};
 use super::failure::{DeadLetterCode as Code, Rejection};
 use super::record::{RecordTimestamp, TimestampType};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// 0001-01-01T00:00:00Z in milliseconds: before it PostgreSQL would need BC.
 const MIN_MS: i64 = -62_135_596_800_000;
 /// 9999-12-31T23:59:59.999Z in milliseconds: RFC 3339 has four digits for the year.
 const MAX_MS: i64 = 253_402_300_799_999;
+
+/// Decodes the value of a record as [`decode`] does, where a panic would concern other records too.
+///
+/// # Errors
+/// As [`decode`]; a panic is a rejection of this record.
+pub fn decode_caught<'a>(
+    value: Option<&'a [u8]>,
+    timestamp: RecordTimestamp,
+    mapping: &Mapping,
+) -> Result<Event<'a>, Rejection> {
+    let panicked = |_| Err(Rejection::new(Code::ProcessorPanic, "the decoder panicked on the record"));
+    catch_unwind(AssertUnwindSafe(|| decode(value, timestamp, mapping))).unwrap_or_else(panicked)
+}
 
 /// Decodes the value of a record.
 ///
@@ -60,9 +74,7 @@ pub fn decode<'a>(
             let syntax = || Rejection::new(Code::JsonSyntax, format!("the value is not JSON: {error}"));
             check_escapes(bytes).err().unwrap_or_else(syntax)
         })?;
-    if memchr::memmem::find(bytes, b"\\u").is_some() {
-        check_escapes(bytes)?;
-    }
+    check_escapes(bytes)?;
     for (at, name) in mapping.required.iter().enumerate() {
         if fields.seen & (1 << at.min(63)) == 0 {
             return Err(Rejection::new(
@@ -196,12 +208,12 @@ impl<'a> Scalar<'a> {
         }
     }
 
-    fn into_text(self, name: &str) -> Result<Option<Cow<'a, str>>, Rejection> {
+    fn into_text(self, name: &str) -> Result<Option<Text<'a>>, Rejection> {
         match self {
             Self::Null => Ok(None),
-            Self::Text(text) => Ok(Some(text)),
-            Self::Integer(number) => Ok(Some(Cow::Owned(number.to_string()))),
-            Self::Large(number) => Ok(Some(Cow::Owned(number.to_string()))),
+            Self::Text(text) => Ok(Some(Text::String(text))),
+            Self::Integer(number) => Ok(Some(Text::Integer(Digits::of(number.into())))),
+            Self::Large(number) => Ok(Some(Text::Integer(Digits::of(number.into())))),
             other => Err(wrong_type(name, "a string or an integer", &other)),
         }
     }

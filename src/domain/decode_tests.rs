@@ -32,15 +32,27 @@ fn the_event_of_the_design_fills_all_columns() {
     assert_eq!(event.element_id.as_deref(), Some("checkout_btn"));
     assert_eq!(event.occurred_at_us, Some(1_767_323_045_678_000));
     assert_eq!(event.payload, Some(&value[..]));
-    assert!(matches!(event.user_id, Some(Cow::Borrowed(_))), "no allocation for plain text");
+    assert!(matches!(event.user_id, Some(Text::String(Cow::Borrowed(_)))), "no allocation for plain text");
 }
 
 #[test]
 fn an_integer_user_is_text_and_the_record_gives_the_missing_time() {
     let event = decode(Some(br#"{"event_type":"a","user_id":18446744073709551615}"#), at(7), &mapping()).unwrap();
     assert_eq!(event.user_id.as_deref(), Some("18446744073709551615"));
+    let event = decode(Some(br#"{"event_type":"a","user_id":-9223372036854775808}"#), at(7), &mapping()).unwrap();
+    assert_eq!(event.user_id.as_deref(), Some("-9223372036854775808"));
     assert_eq!(event.occurred_at_us, Some(7000));
     let event = decode(Some(br#"{"event_type":"a","timestamp":1767323045678}"#), at(7), &mapping()).unwrap();
+    assert_eq!(event.occurred_at_us, Some(1_767_323_045_678_000));
+}
+
+#[test]
+fn escapes_of_a_column_become_its_text() {
+    let value = br#"{"event_type":"b\u00fctton\tclick","user_id":"\"a\"","element_id":"\ud83d\ude00","timestamp":"2026\u002d01-02T03:04:05.678Z"}"#;
+    let event = decode(Some(value), at(5), &mapping()).unwrap();
+    assert_eq!(event.event_type, "b\u{fc}tton\tclick");
+    assert_eq!(event.user_id.as_deref(), Some("\"a\""));
+    assert_eq!(event.element_id.as_deref(), Some("\u{1f600}"));
     assert_eq!(event.occurred_at_us, Some(1_767_323_045_678_000));
 }
 
@@ -61,6 +73,12 @@ fn every_kind_of_broken_value_has_its_code() {
         (b"{\"event_type\":7}", "field.type"),
         (b"{\"event_type\":\"a\",\"user_id\":{\"a\":1}}", "field.type"),
         (b"{\"event_type\":\"a\",\"user_id\":1.5}", "field.type"),
+        (b"{\"event_type\":\"a\",\"user_id\":-0}", "field.type"),
+        (b"{\"event_type\":\"a\",\"user_id\":18446744073709551616}", "field.type"),
+        (b"{\"event_type\":\"a\",\"user_id\":[1]}", "field.type"),
+        (b"{\"event_type\":\"a\",\"user_id\":\"\\x\"}", "json.syntax"),
+        (b"{\"event_type\":\"a\",\"user_id\":\"\\u0000\"}", "json.text"),
+        (b"{\"event_type\":\"a\",\"user_id\":\"\\ud83d\"}", "json.text"),
         (b"{\"event_type\":\"a\",\"timestamp\":\"yesterday\"}", "timestamp.invalid"),
         (b"{\"event_type\":\"a\",\"timestamp\":99999999999999999}", "timestamp.invalid"),
         (b"{\"event_type\":\"a\",\"timestamp\":true}", "timestamp.invalid"),

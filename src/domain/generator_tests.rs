@@ -30,8 +30,8 @@ proptest! {
             prop_assert!(decoded.is_ok(), "{:?}: {}", decoded, String::from_utf8_lossy(&event.value));
             let decoded = decoded.unwrap();
             prop_assert_eq!(decoded.event_type, event.event_type);
-            prop_assert_eq!(decoded.user_id.unwrap(), event.user_id);
-            prop_assert_eq!(decoded.element_id.unwrap(), event.element_id);
+            prop_assert_eq!(&*decoded.user_id.unwrap(), event.user_id.as_str());
+            prop_assert_eq!(&*decoded.element_id.unwrap(), event.element_id);
             prop_assert_eq!(decoded.occurred_at_us, Some((ms + n) * 1000));
             if bytes >= 200 {
                 prop_assert_eq!(event.value.len(), bytes);

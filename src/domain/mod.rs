@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod backoff;
 pub mod batch;
+pub mod bench;
 pub mod command;
 pub mod decode;
 pub mod drill;

@@ -45,8 +45,8 @@ pub struct RecordTimestamp {
     pub kind: TimestampType,
 }
 
-/// What looks at the headers of a record: gets name and value of each.
-pub type HeaderVisitor<'v> = dyn FnMut(&[u8], Option<&[u8]>) + 'v;
+/// What looks at the headers of a record: gets name and value of each, which live as long as the record.
+pub type HeaderVisitor<'r, 'v> = dyn FnMut(&'r [u8], Option<&'r [u8]>) + 'v;
 
 /// What decoding and batching need of a record, whichever client delivered it.
 pub trait RawRecord {
@@ -63,7 +63,7 @@ pub trait RawRecord {
     /// Timestamp.
     fn timestamp(&self) -> RecordTimestamp;
     /// Calls `visit` with name and value of each header, in order. Names are bytes: Kafka does not check their encoding.
-    fn for_each_header(&self, visit: &mut HeaderVisitor<'_>);
+    fn for_each_header<'r>(&'r self, visit: &mut HeaderVisitor<'r, '_>);
 }
 
 /// A record that owns its bytes.
@@ -125,7 +125,7 @@ impl RawRecord for OwnedRecord {
     fn timestamp(&self) -> RecordTimestamp {
         self.timestamp
     }
-    fn for_each_header(&self, visit: &mut HeaderVisitor<'_>) {
+    fn for_each_header<'r>(&'r self, visit: &mut HeaderVisitor<'r, '_>) {
         for (name, value) in self.headers.iter() {
             visit(name, value);
         }

@@ -119,6 +119,12 @@ pub fn admin_client_config(kafka: &KafkaConfig, client_id: &str) -> ClientConfig
     config
 }
 
+/// The version of librdkafka that is linked in.
+#[must_use]
+pub fn librdkafka_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
+
 /// Whether a property concerns reaching the brokers rather than what is done there.
 fn is_connection_property(name: &str) -> bool {
     [

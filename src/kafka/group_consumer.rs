@@ -353,7 +353,7 @@ impl RawRecord for KafkaRecord<'_> {
             Timestamp::LogAppendTime(ms) => RecordTimestamp { ms, kind: TimestampType::LogAppendTime },
         }
     }
-    fn for_each_header(&self, visit: &mut HeaderVisitor<'_>) {
+    fn for_each_header<'r>(&'r self, visit: &mut HeaderVisitor<'r, '_>) {
         native::for_each_header(&self.0, visit);
     }
 }

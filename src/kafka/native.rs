@@ -15,7 +15,7 @@ use std::ptr;
 use std::time::Duration;
 
 /// Calls `visit` with name and value of each header of a message. rdkafka's own reader panics on a name that is not UTF-8.
-pub fn for_each_header(message: &BorrowedMessage<'_>, visit: &mut HeaderVisitor<'_>) {
+pub fn for_each_header<'r>(message: &'r BorrowedMessage<'_>, visit: &mut HeaderVisitor<'r, '_>) {
     let mut headers = ptr::null_mut();
     // SAFETY: the message is alive for this call; librdkafka writes a pointer to headers that the message owns.
     let found = unsafe { sys::rd_kafka_message_headers(message.ptr().cast_const(), &raw mut headers) };
@@ -107,6 +107,14 @@ pub fn has_brokers<C: ClientContext>(client: &Client<C>, timeout: Duration) -> b
         sys::rd_kafka_metadata_destroy(metadata);
         brokers > 0
     }
+}
+
+/// Makes the client fail for good, by librdkafka's own means for tests.
+#[cfg(test)]
+pub fn fail_for_good<C: ClientContext>(client: &Client<C>) {
+    let code = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    // SAFETY: the client lives for the whole call, and librdkafka copies the text.
+    unsafe { sys::rd_kafka_test_fatal_error(client.native_ptr(), code, c"made by a test".as_ptr()) };
 }
 
 /// Tells the client of brokers, `host:port` with commas between, as at its start. Those that it knows already count once.

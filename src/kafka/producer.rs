@@ -15,13 +15,17 @@ use rdkafka::Message as _;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 use rdkafka::statistics::Statistics;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+/// How long one wait for delivery reports takes at most. They are served as they come; but the client library spins through the last
+/// millisecond of each wait, so that waits of 100 ms, as its own thread makes them, cost one per cent of a core for nothing.
+const POLL: Duration = Duration::from_secs(1);
 
 /// How long a sender sleeps before it looks again whether a full queue has room.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
@@ -77,7 +81,9 @@ impl DeliveryCounts {
 
 /// Sends records with acks=all, idempotently. Cheap to share behind an `Arc`.
 pub struct EventProducer {
-    producer: Arc<ThreadedProducer<DeliveryContext>>,
+    producer: Arc<BaseProducer<DeliveryContext>>,
+    /// Set when it is dropped: its thread ends by itself, and the client with it.
+    dropped: Arc<AtomicBool>,
     sent: AtomicU64,
     queue_full: AtomicU64,
 }
@@ -93,12 +99,23 @@ impl EventProducer {
             delivered: AtomicU64::new(0),
             failed: Mutex::new(BTreeMap::new()),
         };
-        let producer = producer_client_config(kafka, client_id, max_record_bytes)
+        let doing = "making a Kafka producer";
+        let producer: BaseProducer<_> = producer_client_config(kafka, client_id, max_record_bytes)
             .create_with_context(context)
-            .map_err(|error| KafkaError::native("making a Kafka producer", &error))?;
-        let producer: Arc<ThreadedProducer<_>> = Arc::new(producer);
+            .map_err(|error| KafkaError::native(doing, &error))?;
+        let (producer, dropped) = (Arc::new(producer), Arc::new(AtomicBool::new(false)));
         look_after(&producer, |producer| producer.client(), producer.context().logging.all_down(), &kafka.brokers);
-        Ok(Self { producer, sent: AtomicU64::new(0), queue_full: AtomicU64::new(0) })
+        let (polled, over) = (Arc::clone(&producer), Arc::clone(&dropped));
+        let poll = move || {
+            while !over.load(Ordering::Acquire) {
+                polled.poll(POLL);
+            }
+        };
+        let thread = std::thread::Builder::new().name("kafka-reports".to_owned()).spawn(poll);
+        thread.map_err(|error| {
+            KafkaError::new(KafkaErrorKind::Other, doing, format!("no thread for its reports: {error}"))
+        })?;
+        Ok(Self { producer, dropped, sent: AtomicU64::new(0), queue_full: AtomicU64::new(0) })
     }
 
     /// Hands a record to librdkafka; what becomes of it is counted.
@@ -216,9 +233,27 @@ impl EventProducer {
         }
     }
 
+    /// Why it can send nothing any more, if it has failed for good: only another producer can go on.
+    #[must_use]
+    pub fn fatal_error(&self) -> Option<String> {
+        self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+
+    /// Makes it fail for good, as a broker can that refuses its id or loses its sequence.
+    #[cfg(test)]
+    pub(crate) fn fail_for_good(&self) {
+        super::native::fail_for_good(self.producer.client());
+    }
+
     /// Why the brokers do not answer, as librdkafka said it last.
     pub fn last_error(&self) -> Option<Reported> {
         self.producer.context().logging.take_last_error()
+    }
+}
+
+impl Drop for EventProducer {
+    fn drop(&mut self) {
+        self.dropped.store(true, Ordering::Release);
     }
 }
 

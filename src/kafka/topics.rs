@@ -13,6 +13,7 @@ use crate::config::KafkaConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
+use rdkafka::error::KafkaError as NativeError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -193,6 +194,28 @@ impl TopicAdmin {
                 count.map(Ensured::Existed).ok_or(error)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes topics and groups; those that are not there are passed over.
+    ///
+    /// # Errors
+    /// [`KafkaErrorKind::Unauthorized`]; a group that still has members; no broker answers in time.
+    pub async fn delete(&self, topics: &[&str], groups: &[&str]) -> KafkaResult<()> {
+        let doing = || format!("deleting {}", [topics, groups].concat().join(", "));
+        let native = |error: NativeError| KafkaError::native(doing(), &error);
+        let gone =
+            |code: Code| matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::GroupIdNotFound);
+        let mut answers = Vec::new();
+        if !topics.is_empty() {
+            answers = self.admin.delete_topics(topics, &self.options()).await.map_err(native)?;
+        }
+        if !groups.is_empty() {
+            answers.extend(self.admin.delete_groups(groups, &self.options()).await.map_err(native)?);
+        }
+        match answers.into_iter().filter_map(Result::err).find(|(_, code)| !gone(*code)) {
+            Some((name, code)) => Err(KafkaError::from_code(format!("deleting {name}"), code)),
+            None => Ok(()),
         }
     }
 

@@ -53,6 +53,12 @@ impl Metrics {
     /// Marks the partition as stopped for this reason, and for no other.
     pub fn set_partition_stopped(&self, topic: &str, partition: i32, code: &str) {
         self.clear_partition_stopped(topic, partition);
+        self.keep_partition_stopped(topic, partition, code);
+    }
+
+    /// Sets the mark of [`Self::set_partition_stopped`] again: whoever owned the partition before, in the same process, may have
+    /// taken it away with its own.
+    pub fn keep_partition_stopped(&self, topic: &str, partition: i32, code: &str) {
         self.partitions_stopped.with_label_values(&[topic, &partition.to_string(), code]).set(1);
     }
 
@@ -81,6 +87,27 @@ impl Metrics {
                 // An error says that the series was never set, which is what is wanted.
                 let _ = self.partition_held.remove_label_values(&[topic, &partition, other]);
             }
+        }
+    }
+
+    /// Sets the mark of [`Self::set_partition_held`] again, for the same reason.
+    pub fn keep_partition_held(&self, topic: &str, partition: i32, kind: &str) {
+        self.partition_held.with_label_values(&[topic, &partition.to_string(), kind]).set(1);
+    }
+
+    /// Removes the gauges of what a consumer that has ended owned.
+    pub fn clear_consumer<'p>(
+        &self,
+        consumer_id: &str,
+        topics: impl Iterator<Item = &'p String>,
+        owned: impl Iterator<Item = (&'p str, i32)>,
+    ) {
+        for (topic, partition) in owned {
+            self.clear_partition(consumer_id, topic, partition);
+        }
+        for topic in topics {
+            // Removed and not zero: the consumer itself may be forgotten already. An error says that it is.
+            let _ = self.consumer_assigned_partitions.remove_label_values(&[consumer_id, topic]);
         }
     }
 

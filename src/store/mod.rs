@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod audit_log;
 pub mod audit_marks;
+pub mod bench;
 pub mod faulty;
 pub mod headers;
 pub mod holds;
@@ -15,6 +16,7 @@ pub mod offsets;
 pub mod postgres;
 pub mod replicas;
 pub mod row;
+pub mod row_maker;
 mod rules;
 pub mod sqlite;
 pub mod tiles;
@@ -58,12 +60,7 @@ pub fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
         return Ok(Arc::new(sqlite::SqliteStore::open(url)?));
     }
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(Arc::new(postgres::PostgresStore::new(PgSettings {
-            url: url.to_owned(),
-            schema: config.schema.clone(),
-            transaction_timeout: config.transaction_timeout,
-            lock_timeout: config.lock_timeout,
-        })));
+        return Ok(Arc::new(postgres::PostgresStore::new(pg_settings(config))));
     }
     Err(StoreError {
         class: FailureClass::Configuration,
@@ -73,6 +70,15 @@ pub fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
             hide_password(url)
         ),
     })
+}
+
+fn pg_settings(config: &StoreConfig) -> PgSettings {
+    PgSettings {
+        url: config.url.clone(),
+        schema: config.schema.clone(),
+        transaction_timeout: config.transaction_timeout,
+        lock_timeout: config.lock_timeout,
+    }
 }
 
 /// What a store knows itself by.
@@ -220,8 +226,12 @@ pub enum PublishOutcome {
 /// The right to publish dead letters, held by one process at a time.
 pub trait Outbox: Send {
     /// Up to `limit` dead letters that wait, oldest first, and of those no more than 8 MiB of keys and values: at least one,
-    /// however large.
-    fn pending(&mut self, limit: u32) -> BoxFuture<'_, Result<Vec<StoredDeadLetter>, StoreError>>;
+    /// however large. Those of the source topics in `except` are passed over.
+    fn pending<'a>(
+        &'a mut self,
+        limit: u32,
+        except: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredDeadLetter>, StoreError>>;
 
     /// Writes down how the broker answered.
     fn mark<'a>(&'a mut self, answers: &'a [(i64, PublishOutcome)]) -> BoxFuture<'a, Result<(), StoreError>>;

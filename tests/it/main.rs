@@ -11,6 +11,7 @@ mod operations;
 mod readme;
 mod tidy;
 
+mod bench;
 mod commands;
 mod crash;
 mod drills;

@@ -5,7 +5,10 @@ use crate::support::batches::{TOPIC, rows, store};
 use crate::support::stores::{TestStore, config, empty_postgres, settings};
 use crate::support::tree::{blocks, text};
 use drover::domain::failure::{DeadLetterCode, StopCode};
+use drover::store::Store;
 use drover::store::audit::audit;
+use drover::store::audit_log::AuditEntry;
+use drover::store::offsets::{OffsetChange, PositionMove};
 use drover::store::postgres::connect::connect;
 use drover::store::replicas::ReplicaBeat;
 use std::collections::BTreeMap;
@@ -110,8 +113,9 @@ async fn a_role_that_can_change_no_table_is_enough_to_run() {
             };
             runner.beat(&beat).await.unwrap();
             let outbox = runner.outbox().await.unwrap();
-            assert!(outbox.unwrap().pending(10).await.unwrap().is_empty());
+            assert!(outbox.unwrap().pending(10, &[]).await.unwrap().is_empty());
             assert!(runner.revert_migration().await.is_err(), "it may change no table");
+            moves_positions_as_the_runbook_says(&*runner, &*owner).await;
         }
     })
     .await;
@@ -121,6 +125,48 @@ async fn a_role_that_can_change_no_table_is_enough_to_run() {
         admin.batch_execute(&cleanup).await.unwrap();
     }
     tried.unwrap();
+}
+
+/// Rewinding is the owner's; the other orders are not.
+async fn moves_positions_as_the_runbook_says(runner: &dyn Store, owner: &dyn Store) {
+    let entry = AuditEntry {
+        actor: "a@test".into(),
+        action: "test".into(),
+        target: TOPIC.into(),
+        outcome: "ok".into(),
+        detail: None,
+    };
+    let of = |from, to| PositionMove { partition: 0, incarnation: 1, from, to };
+    let skip = OffsetChange::Skip { topic: TOPIC.into(), of: of(10, 12) };
+    runner.change_offsets(&skip, &entry).await.unwrap();
+    let rewind = OffsetChange::Rewind { topic: TOPIC.into(), moves: vec![of(12, 11)] };
+    let refused = runner.change_offsets(&rewind, &entry).await.unwrap_err();
+    assert_eq!(refused.code.as_deref(), Some("42501"), "{refused}");
+    assert!(refused.message.contains("offset_gaps"), "{refused}");
+    // Nothing of it was done: the owner finds what was seen.
+    owner.change_offsets(&rewind, &entry).await.unwrap();
+    let seen = runner.identity().await.unwrap().unwrap();
+    let claim =
+        OffsetChange::Claim { seen, cluster_id: "another".into(), group: "group".into(), topic_ids: BTreeMap::new() };
+    runner.change_offsets(&claim, &entry).await.unwrap();
+    let restart = OffsetChange::Restart {
+        topic: TOPIC.into(),
+        topic_id: None,
+        seen: Some(1),
+        positions: BTreeMap::from([(0, 11)]),
+        starts: BTreeMap::from([(0, 0), (1, 0)]),
+    };
+    runner.change_offsets(&restart, &entry).await.unwrap();
+    let fewer = OffsetChange::Restart {
+        topic: TOPIC.into(),
+        topic_id: None,
+        seen: Some(2),
+        positions: BTreeMap::from([(0, 0), (1, 0)]),
+        starts: BTreeMap::from([(0, 0)]),
+    };
+    let refused = runner.change_offsets(&fewer, &entry).await.unwrap_err();
+    assert_eq!(refused.code.as_deref(), Some("42501"), "{refused}");
+    owner.change_offsets(&fewer, &entry).await.unwrap();
 }
 
 on_both_stores!(true:

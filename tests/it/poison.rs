@@ -9,6 +9,7 @@ use crate::support::wait::until;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A name, the value, and the code that it must get.
 type Poison = (&'static str, Option<Vec<u8>>, &'static str);
@@ -118,6 +119,53 @@ async fn every_kind_of_poison_is_one_dead_letter_byte_for_byte_and_the_records_a
     }
     let audit = scene.drover(&["audit"]).run("audit").await;
     assert_eq!(audit.code, Some(0), "{}", audit.stdout);
+}
+
+/// More than the dead-letter actor reads at once.
+const WAITING: usize = 600;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_of_a_topic_that_cannot_be_published_hold_up_none_of_another() {
+    let (Some(scene), Some(other)) = (Scene::new(1).await, Scene::new(1).await) else { return };
+    let broken = |number| Event {
+        partition: Some(0),
+        value: Some(format!("no JSON: {number}").into_bytes()),
+        ..Event::default()
+    };
+    let create = async |scene: &Scene| {
+        let name = format!("{}.dlq", scene.topic);
+        let created = scene.drover(&["topics", "create", &name, "--partitions", "1"]).run("create").await;
+        assert_eq!(created.code, Some(0), "{}{}", created.stdout, created.log);
+    };
+    let published = async |scene_of: &Scene| {
+        let sql = format!(
+            "SELECT count(*) FROM dead_letters WHERE topic = '{}' AND publish_outcome = 'published'",
+            scene_of.topic
+        );
+        scene.database.number(&sql).await
+    };
+    create(&other).await;
+    scene.send((0..WAITING).map(broken)).await;
+    let mut drover = scene
+        .run(1)
+        .set("KAFKA_TOPIC_USER_EVENTS", format!("{},{}", scene.topic, other.topic))
+        .set("DROVER_DEAD_LETTERS_CREATE_TOPIC", false)
+        .set("DROVER_STORM_CONSECUTIVE", 0)
+        .set("DROVER_STORM_RATIO", 0)
+        .start("drover");
+    scene.database.until_accounted(&scene.topic, i64::try_from(WAITING).unwrap()).await;
+    drover.until_logged("dead letters of a topic wait to be published").await;
+    other.send((0..10).map(broken)).await;
+    until("those of the other topic to be published", async || published(&other).await == Some(10)).await;
+    assert_eq!(published(&scene).await, Some(0), "theirs is missing");
+
+    create(&scene).await;
+    until("the others to be published too", async || published(&scene).await == Some(i64::try_from(WAITING).unwrap()))
+        .await;
+    drover.stop().await;
+    let read = read_topic(&scene.brokers, &format!("{}.dlq", scene.topic), WAITING).await;
+    let offsets: BTreeSet<_> = read.iter().map(|read| read.header("kafka_dlt-original-offset")).collect();
+    assert_eq!((read.len(), offsets.len()), (WAITING, WAITING), "each once");
 }
 
 fn assert_published(name: &str, read: &Read, sent: &Sent, code: &str, scene: &Scene) {

@@ -7,7 +7,7 @@ use crate::support::stores::TestStore;
 use drover::domain::audit::OffsetRange;
 use drover::domain::batch::Batch;
 use drover::domain::failure::{DeadLetterCode, FailureClass, Rejection};
-use drover::domain::record::{PackedHeaders, RecordTimestamp, TimestampType};
+use drover::domain::record::{OwnedRecord, PackedHeaders, RecordTimestamp, TimestampType};
 use drover::store::audit::audit;
 use drover::store::{DeadLetterFilter, PublishOutcome, Resolution, WriteError, row};
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ crate::on_both_stores! { true:
     dead_letters_keep_every_byte,
     dead_letters_are_listed_newest_first_and_filtered,
     one_process_at_a_time_publishes_dead_letters,
+    dead_letters_of_topics_that_are_passed_over_hold_up_none_of_the_others,
     what_became_of_a_batch_is_told_by_the_positions,
     a_row_that_the_database_refuses_is_found_and_the_others_are_stored,
     an_audit_passes_exactly_when_everything_tiles,
@@ -199,12 +200,12 @@ async fn one_process_at_a_time_publishes_dead_letters(test: Arc<TestStore>) {
     let other = test.of_another_process();
     let mut outbox = test.store.outbox().await.unwrap().unwrap();
     assert!(other.outbox().await.unwrap().is_none(), "the right is taken");
-    let pending = outbox.pending(3).await.unwrap();
+    let pending = outbox.pending(3, &[]).await.unwrap();
     assert_eq!(pending.iter().map(|letter| letter.record.offset).collect::<Vec<_>>(), [0, 1, 2]);
     let answers =
         [(pending[0].id, PublishOutcome::Published), (pending[1].id, PublishOutcome::Refused("too large".into()))];
     outbox.mark(&answers).await.unwrap();
-    let rest: Vec<i64> = outbox.pending(10).await.unwrap().iter().map(|letter| letter.record.offset).collect();
+    let rest: Vec<i64> = outbox.pending(10, &[]).await.unwrap().iter().map(|letter| letter.record.offset).collect();
     assert_eq!(rest, [2, 3], "a refused one is passed");
     assert_eq!(test.store.unpublished().await.unwrap(), 2);
     let refused = test.store.dead_letter(TOPIC, 0, 1).await.unwrap().unwrap();
@@ -217,6 +218,32 @@ async fn one_process_at_a_time_publishes_dead_letters(test: Arc<TestStore>) {
     while other.outbox().await.unwrap().is_none() {
         assert!(tokio::time::Instant::now() < deadline, "the right is given back");
         tokio::task::yield_now().await;
+    }
+}
+
+async fn dead_letters_of_topics_that_are_passed_over_hold_up_none_of_the_others(test: Arc<TestStore>) {
+    for (topic, letters) in [("a", 4), ("b", 2), ("c", 1)] {
+        test.store.register_topic(topic, None, &BTreeMap::from([(0, 0)])).await.unwrap();
+        let mut batch = Batch::new("consumer-1");
+        let slot = batch.slot(topic, 0, 1, 0);
+        for offset in 0..letters {
+            batch.push_dead_letter(slot, OwnedRecord { topic: topic.into(), ..event(0, offset) }, rejection(), 1);
+        }
+        store(&mut test.store.writer("w"), &batch).await;
+    }
+    let mut outbox = test.store.outbox().await.unwrap().unwrap();
+    for (except, limit, expected) in [
+        (vec![], 3, vec!["a"; 3]),
+        (vec!["a"], 2, vec!["b"; 2]),
+        (vec!["a"], 9, vec!["b", "b", "c"]),
+        (vec!["c", "a"], 9, vec!["b", "b"]),
+        (vec!["a", "b", "c"], 9, vec![]),
+        (vec!["unheard of"], 5, vec!["a", "a", "a", "a", "b"]),
+    ] {
+        let except: Vec<String> = except.into_iter().map(str::to_owned).collect();
+        let pending = outbox.pending(limit, &except).await.unwrap();
+        let topics: Vec<&str> = pending.iter().map(|letter| letter.record.topic.as_str()).collect();
+        assert_eq!(topics, expected, "except {except:?}");
     }
 }
 

@@ -48,9 +48,9 @@ async fn an_outbox_whose_connection_ends_fails_and_is_taken_anew(test: Arc<TestS
     batch.push_dead_letter(slot, event(0, 0), rejection(), 1);
     store(&mut test.store.writer("w"), &batch).await;
     let mut outbox = test.store.outbox().await.unwrap().unwrap();
-    assert_eq!(outbox.pending(10).await.unwrap().len(), 1);
+    assert_eq!(outbox.pending(10, &[]).await.unwrap().len(), 1);
     end_sessions(&test, "drover/outbox").await;
-    let error = outbox.pending(10).await.err();
+    let error = outbox.pending(10, &[]).await.err();
     assert!(error.is_some(), "the right is lost and that must be known");
     assert!(outbox.mark(&[]).await.is_err(), "for good");
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
@@ -60,7 +60,7 @@ async fn an_outbox_whose_connection_ends_fails_and_is_taken_anew(test: Arc<TestS
         }
         assert!(tokio::time::Instant::now() < deadline);
     };
-    assert_eq!(again.pending(10).await.unwrap().len(), 1);
+    assert_eq!(again.pending(10, &[]).await.unwrap().len(), 1);
 }
 
 async fn questions_go_on_after_their_connections_were_cut(test: Arc<TestStore>) {

@@ -1,8 +1,12 @@
 //! The storm guard: a topic whose records all fail is quarantined, not sent to the dead-letter table.
 
+use crate::support::embedded::{TOPIC, with_embedded};
 use crate::support::events::{Event, events_to};
 use crate::support::scene::Scene;
 use crate::support::wait::until;
+use drover::domain::record::OwnedRecord;
+use drover::processor::{Processed, Processor, ProcessorError};
+use std::sync::Arc;
 
 /// Events whose schema has changed: no `event_type`.
 fn changed(partition: i32, number: usize) -> Event {
@@ -14,6 +18,28 @@ fn changed(partition: i32, number: usize) -> Event {
 fn refused(partition: i32, number: usize) -> Event {
     let value = format!(r#"{{"event_type":"a","number":{number},"x":1e999999}}"#).into_bytes();
     Event { partition: Some(partition), value: Some(value), ..Event::default() }
+}
+
+/// Refuses everything.
+struct Refuses;
+
+impl Processor for Refuses {
+    fn process(&self, _: OwnedRecord) -> Processed<'_> {
+        Box::pin(async { Err(ProcessorError::Permanent("never".into())) })
+    }
+}
+
+#[test]
+fn the_mark_of_a_partition_that_is_held_outlives_the_late_end_of_its_former_owner() {
+    let settings = [("consumers.count", "1"), ("storm.consecutive", "10")];
+    with_embedded(Arc::new(Refuses), 1, &settings, |drover| async move {
+        drover.send(0, 100).await;
+        let held = drover.metrics.partition_held.clone();
+        let marked = async || held.with_label_values(&[TOPIC, "0", "quarantined"]).get() == 1;
+        until("the partition to be marked as quarantined", marked).await;
+        drover.metrics.clear_partition("former", TOPIC, 0);
+        until("the mark to be there again", marked).await;
+    });
 }
 
 async fn release(scene: &Scene) {

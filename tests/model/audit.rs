@@ -3,6 +3,7 @@
 use crate::log::value;
 use crate::world::World;
 use rand::Rng;
+use std::collections::BTreeSet;
 
 impl World {
     /// Whether every partition is stored to the end of its log; one whose row was made to differ stops there.
@@ -18,6 +19,18 @@ impl World {
     fn is_stopped(&self, partition: i32) -> bool {
         let stored = self.server.progress.get(&partition).map(|progress| progress.next_offset);
         self.tampered.get(&partition).is_some_and(|at| stored.is_some_and(|stored| stored <= *at))
+    }
+
+    /// The partitions that are stopped, of those that the members of a process hold.
+    pub fn stopped_in(&self, process: usize) -> BTreeSet<i32> {
+        let stopped = self.logs.keys().filter(|partition| !self.is_stored_whole(**partition));
+        stopped.copied().filter(|partition| self.holds(process, *partition)).collect()
+    }
+
+    /// Whether a member of the process holds the partition.
+    pub fn holds(&self, process: usize, partition: i32) -> bool {
+        let member = self.group.holder.get(&partition).and_then(|member| self.group.members.get(member));
+        member.is_some_and(|member| member.process == process)
     }
 
     pub fn not_stored(&mut self) {

@@ -84,5 +84,5 @@ impl RawRecord for SimRecord {
     fn timestamp(&self) -> RecordTimestamp {
         RecordTimestamp { ms: 1_700_000_000_000 + self.offset, kind: TimestampType::CreateTime }
     }
-    fn for_each_header(&self, _: &mut HeaderVisitor<'_>) {}
+    fn for_each_header<'r>(&'r self, _: &mut HeaderVisitor<'r, '_>) {}
 }

@@ -19,8 +19,10 @@ use drover::config::StartFrom;
 use drover::domain::event::Mapping;
 use drover::domain::storm::StormLimits;
 use drover::metrics::Metrics;
+use prometheus::IntGaugeVec;
+use prometheus::core::Collector as _;
 use rand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
@@ -33,6 +35,9 @@ use tokio::time::Instant;
 
 /// How long a drain may take in simulated time.
 pub const GRACE: Duration = Duration::from_secs(20);
+
+/// A partition that every process shows as stopped before it owns it.
+const LEFT_BEHIND: i32 = 0;
 
 /// Poison is frequent here, and what becomes of it is what is looked at.
 const NO_STORM: StormLimits = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
@@ -82,6 +87,7 @@ pub struct Process {
     /// Orders to drain: to the consumers, to the writers.
     drains: [watch::Sender<Option<Instant>>; 2],
     supervisors: Vec<(String, tokio::task::JoinHandle<()>)>,
+    metrics: Metrics,
 }
 
 /// What all children of a process share.
@@ -98,6 +104,8 @@ impl Process {
     pub fn start(sim: &Sim, number: usize, incarnation: usize) -> Self {
         let plan = sim.lock().plan.clone();
         let metrics = Metrics::new().unwrap();
+        // As of a task that had to be left behind with its thread: whoever owns the partition then knows better.
+        metrics.set_partition_stopped(TOPIC, LEFT_BEHIND, "position.lost");
         let board = Arc::new(Board::new(Identity::default(), 0));
         let parts = Arc::new(Parts {
             pool: WriterPool::new(plan.writers),
@@ -107,7 +115,9 @@ impl Process {
             metrics,
             store: Arc::new(SimStore(sim.clone())),
         });
+        let metrics = parts.metrics.clone();
         let mut process = Self {
+            metrics,
             number,
             sim: sim.clone(),
             freezer: Arc::default(),
@@ -169,6 +179,7 @@ impl Process {
         let (sim, freezer, children) = (self.sim.clone(), Arc::clone(&self.freezer), Arc::clone(&self.children));
         let child = name.clone();
         let order = self.drains[usize::from(name.contains("/w"))].subscribe();
+        let metrics = self.metrics.clone();
         let supervisor = tokio::spawn(async move {
             for generation in 1.. {
                 let id = format!("{child}.{generation}");
@@ -182,6 +193,10 @@ impl Process {
                     .insert(child.clone(), Child { task: task.abort_handle(), drain: drain.clone() });
                 let ended = task.await;
                 let drained = drain.borrow().is_some();
+                let left = shown(&metrics.consumer_position_offset, "consumer_id").contains(&id);
+                if left {
+                    sim.lock().violated(format!("series outlive their consumer: {id}"));
+                }
                 if sim.ended(&id, ended, drained) {
                     break;
                 }
@@ -190,6 +205,21 @@ impl Process {
             }
         });
         self.supervisors.push((name, supervisor));
+    }
+
+    /// The partitions that its metrics show as stopped; the one of the mark that was left behind counts where it is owned.
+    pub fn shown_stopped(&self) -> BTreeSet<i32> {
+        let partitions = shown(&self.metrics.partitions_stopped, "partition");
+        let partitions = partitions.iter().map(|number| number.parse().unwrap());
+        let world = self.sim.lock();
+        partitions.filter(|partition| *partition != LEFT_BEHIND || world.holds(self.number, *partition)).collect()
+    }
+
+    /// A former owner of its partitions ends late, and takes its series away.
+    pub fn lose_marks(&self) {
+        for partition in self.shown_stopped() {
+            self.metrics.clear_partition("former", TOPIC, partition);
+        }
     }
 
     pub fn freeze(&self, frozen: bool) {
@@ -280,6 +310,13 @@ impl Sim {
         }
         false
     }
+}
+
+/// The values of a label in all series of a gauge.
+fn shown(gauge: &IntGaugeVec, label: &str) -> Vec<String> {
+    let families = gauge.collect();
+    let labels = families.iter().flat_map(|family| family.get_metric()).flat_map(|metric| metric.get_label());
+    labels.filter(|pair| pair.name() == label).map(|pair| pair.value().to_owned()).collect()
 }
 
 fn mapping() -> Mapping {

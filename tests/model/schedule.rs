@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// How long, in simulated time, everything may take to be stored once nothing is wrong any more.
 const CALM_DOWN: Duration = Duration::from_secs(60);
+/// How long it may take until metrics show what is stopped.
+const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 /// How often the group looks at its members.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -202,6 +204,23 @@ impl Schedule {
         }
     }
 
+    /// Each stopped partition must be shown as such by the process that owns it, and by no other.
+    async fn stops_are_shown(&self) {
+        let deadline = Instant::now() + SHOWN_WITHIN;
+        loop {
+            let wrong = self.processes.iter().find_map(|(number, process)| {
+                let stopped = self.sim.lock().stopped_in(*number);
+                let shown = process.shown_stopped();
+                (stopped != shown).then(|| format!("process {number} shows {shown:?} as stopped, and {stopped:?} are"))
+            });
+            let Some(wrong) = wrong else { return };
+            if Instant::now() >= deadline {
+                return self.sim.lock().violated(format!("stops are not shown: {wrong}"));
+            }
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
     /// No more faults: everything must be stored and every drain must be clean.
     async fn calm_down(&mut self) {
         let sim = self.sim.clone();
@@ -224,6 +243,9 @@ impl Schedule {
             }
             tokio::time::sleep(TICK).await;
         }
+        self.stops_are_shown().await;
+        self.processes.values().for_each(Process::lose_marks);
+        self.stops_are_shown().await;
         for (_, process) in std::mem::take(&mut self.processes) {
             for name in process.drain().await {
                 sim.lock().violated(format!("a child did not drain: {name}"));

@@ -1,4 +1,4 @@
-//! The way of a record into its lane's batch: judged by its offset, decoded once, perhaps processed, encoded once.
+//! The way of a record into its lane's batch: judged by its offset, perhaps processed, made a row or a dead letter.
 //!
 //! Without a processor a record is handled while librdkafka still holds it, and nothing is copied but the row. With one it
 //! is copied and processed beside the polling path (`processing.rs`); results are taken in the order of their partition.
@@ -7,20 +7,13 @@ use super::lanes::Lanes;
 use super::owned::{Owned, OwnedPartition};
 use super::processing::{Answered, Processed, Processing};
 use crate::domain::batch::Batch;
-use crate::domain::decode::decode;
-use crate::domain::event::EventRow;
-use crate::domain::failure::{DeadLetterCode, Rejection};
+use crate::domain::failure::Rejection;
 use crate::domain::offsets::Delivered;
 use crate::domain::record::{OwnedRecord, RawRecord};
 use crate::domain::storm::{Storm, StormGuard};
 use crate::kafka::rebalance::TopicPartition;
-use crate::store::row;
-use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::store::row_maker::{RowMaker, Seen};
 use std::sync::Arc;
-
-/// The header that says who produced a record.
-pub const SOURCE_HEADER: &[u8] = b"drover_source";
 
 /// What became of a delivered record.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,8 +32,7 @@ pub enum Taken {
 
 /// See the module.
 pub struct Intake {
-    consumer_id: String,
-    record_bytes: usize,
+    rows: RowMaker,
     /// Bytes past which a record has no place in memory.
     most_bytes: usize,
     processing: Option<Processing>,
@@ -50,7 +42,7 @@ impl Intake {
     /// The intake of a consumer. A record of more than `record_bytes` is a dead letter; one of more than `most_bytes` is
     /// not even that.
     pub fn new(consumer_id: &str, record_bytes: usize, most_bytes: usize, processing: Option<Processing>) -> Self {
-        Self { consumer_id: consumer_id.to_owned(), record_bytes, most_bytes, processing }
+        Self { rows: RowMaker::new(consumer_id, record_bytes), most_bytes, processing }
     }
 
     /// Whether another record may come.
@@ -80,12 +72,12 @@ impl Intake {
         let Some(read) = partition.read.as_mut().filter(|_| !partition.revoking && partition.held.is_none()) else {
             return Taken::Skipped;
         };
-        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
-        if bytes > self.most_bytes && record.offset() >= read.expected() {
-            return Taken::TooLarge(partition.id.clone(), bytes);
+        let seen = Seen::of(record);
+        if seen.bytes > self.most_bytes && record.offset() >= read.expected() {
+            return Taken::TooLarge(partition.id.clone(), seen.bytes);
         }
         partition.taken += 1;
-        partition.taken_bytes += bytes as u64;
+        partition.taken_bytes += (seen.bytes - seen.header_bytes) as u64;
         let gap_to = match read.deliver(record.offset()) {
             Delivered::Take => None,
             Delivered::AfterGap => Some(record.offset()),
@@ -101,7 +93,7 @@ impl Intake {
             processing.begin(&mut partition.processing, id, mapping, original, gap_to);
             return Taken::Yes;
         }
-        match self.add(partition, lanes, record, gap_to) {
+        match self.add(partition, lanes, record, seen, gap_to) {
             Some(storm) => Taken::Storm(partition.id.clone(), storm),
             None => Taken::Yes,
         }
@@ -112,11 +104,12 @@ impl Intake {
         partition: &mut OwnedPartition,
         lanes: &mut Lanes,
         record: &impl RawRecord,
+        seen: Seen<'_>,
         gap_to: Option<i64>,
     ) -> Option<Storm> {
         let batch = &mut lanes.at(partition.lane).filling;
         let slot = open_slot(batch, partition, gap_to);
-        let added = self.add_row(batch, slot, partition, record);
+        let added = self.rows.add(record, seen, &partition.mapping, batch, slot);
         let storm = judge(&mut partition.taken_guard, record.offset(), &added);
         if let Err(rejection) = added {
             batch.push_dead_letter(slot, OwnedRecord::copy_of(record), rejection, 1);
@@ -124,49 +117,6 @@ impl Intake {
         partition.queued = record.offset() + 1;
         lanes.filled(partition.lane);
         storm
-    }
-
-    /// Decodes a record and adds its row. A panic of the decoder concerns this record alone.
-    fn add_row(
-        &self,
-        batch: &mut Batch,
-        slot: u16,
-        partition: &OwnedPartition,
-        record: &impl RawRecord,
-    ) -> Result<(), Rejection> {
-        let mut source = None;
-        let mut header_bytes = 0;
-        record.for_each_header(&mut |name, value| {
-            header_bytes += name.len() + value.map_or(0, <[u8]>::len);
-            if name == SOURCE_HEADER {
-                source = value.and_then(clean_text);
-            }
-        });
-        let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len) + header_bytes;
-        if bytes > self.record_bytes {
-            return Err(Rejection::new(
-                DeadLetterCode::RecordTooLarge,
-                format!("the record has {bytes} bytes, limits.record_bytes allows {}", self.record_bytes),
-            ));
-        }
-        let event = catch_unwind(AssertUnwindSafe(|| decode(record.value(), record.timestamp(), &partition.mapping)))
-            .unwrap_or_else(|_| Err(decoder_panicked()))?;
-        let row = EventRow {
-            topic: Cow::Borrowed(record.topic()),
-            partition: record.partition(),
-            incarnation: partition.incarnation,
-            offset: record.offset(),
-            key: record.key().map(Cow::Borrowed),
-            user_id: event.user_id,
-            event_type: event.event_type,
-            element_id: event.element_id,
-            occurred_at_us: event.occurred_at_us,
-            payload: event.payload.map(Cow::Borrowed),
-            consumer_id: Cow::Borrowed(&self.consumer_id),
-            source: source.map(Cow::Owned),
-        };
-        batch.push_row(slot, record, &row.event_type, |out| row::encode(&row, out));
-        Ok(())
     }
 
     /// Adds what came back from the processor to its batch, with what waited for it, unless its partition went or was reset
@@ -178,7 +128,8 @@ impl Intake {
             let offset = original.offset;
             let batch = &mut lanes.at(partition.lane).filling;
             let slot = open_slot(batch, partition, gap_to);
-            let added = result.and_then(|record| self.add_row(batch, slot, partition, &record));
+            let added =
+                result.and_then(|record| self.rows.add(&record, Seen::of(&record), &partition.mapping, batch, slot));
             let storm = judge(&mut partition.taken_guard, offset, &added);
             // The record as Kafka delivered it, not as the processor left it, is what a dead letter keeps.
             match added {
@@ -213,12 +164,83 @@ fn open_slot(batch: &mut Batch, partition: &mut OwnedPartition, gap_to: Option<i
     }
     slot
 }
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-pub(super) fn decoder_panicked() -> Rejection {
-    Rejection::new(DeadLetterCode::ProcessorPanic, "the decoder panicked on the record")
-}
+    use super::super::lanes::LaneLimits;
+    use super::super::owned::TopicCounters;
+    use super::super::processing::InProcess;
+    use super::*;
+    use crate::actors::memory::MemoryBudget;
+    use crate::domain::event::Mapping;
+    use crate::domain::offsets::ReadPosition;
+    use crate::domain::storm::StormLimits;
+    use crate::domain::watchdog::PositionWatch;
+    use crate::metrics::Metrics;
+    use std::time::Duration;
 
-/// Text that a text column takes.
-fn clean_text(bytes: &[u8]) -> Option<String> {
-    std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).map(str::to_owned)
+    fn owned_at_zero(id: TopicPartition) -> Owned {
+        let storm = StormLimits { consecutive: 0, ratio: 0.0, window: 1, release_after: Duration::ZERO };
+        let mapping = Mapping {
+            event_type: "event_type".into(),
+            user_id: "user_id".into(),
+            element_id: "element_id".into(),
+            timestamp: "timestamp".into(),
+            required: vec!["event_type".into()],
+            store_tombstones: false,
+        };
+        let counters = TopicCounters::of(&Metrics::new().unwrap(), "consumer-1", &id.topic);
+        let mut owned = Owned::default();
+        owned.insert(OwnedPartition {
+            incarnation: 1,
+            read: Some(ReadPosition::at(0)),
+            stored: 0,
+            queued: 0,
+            lane: 0,
+            stop: None,
+            held: None,
+            epoch: 1,
+            revoking: false,
+            processing: InProcess::default(),
+            waiting: false,
+            taken_guard: StormGuard::new(storm),
+            stored_guard: StormGuard::new(storm),
+            watch: PositionWatch::default(),
+            mapping: Arc::new(mapping),
+            counters: Arc::new(counters),
+            taken: 0,
+            taken_bytes: 0,
+            duplicates: 0,
+            id,
+        });
+        owned
+    }
+
+    #[test]
+    fn headers_count_for_the_place_that_a_record_has_in_memory() {
+        let id = TopicPartition { topic: "user_events".into(), partition: 0 };
+        let mut owned = owned_at_zero(id.clone());
+        let limits = LaneLimits { rows: 10, bytes: 1 << 20, min_age: Duration::ZERO };
+        let mut lanes = Lanes::new("consumer-1", 1, limits, Arc::new(MemoryBudget::new(1 << 20)));
+        let mut intake = Intake::new("consumer-1", 100, 1_000, None);
+        let record = |offset, header_bytes: usize| {
+            let mut record = OwnedRecord {
+                topic: id.topic.clone(),
+                offset,
+                key: Some(b"key".to_vec()),
+                value: Some(br#"{"event_type":"a"}"#.to_vec()),
+                ..OwnedRecord::default()
+            };
+            record.headers.push(b"name", Some(&vec![7; header_bytes]));
+            record
+        };
+        assert_eq!(intake.take(&record(0, 10), &mut owned, &mut lanes), Taken::Yes);
+        assert_eq!(intake.take(&record(1, 200), &mut owned, &mut lanes), Taken::Yes, "a dead letter");
+        let (rows, letters) = (lanes.at(0).filling.metas().len(), lanes.at(0).filling.dead_letters().len());
+        assert_eq!((rows, letters), (1, 1));
+        assert_eq!(intake.take(&record(2, 976), &mut owned, &mut lanes), Taken::TooLarge(id.clone(), 1_001));
+        assert_eq!(intake.take(&record(2, 975), &mut owned, &mut lanes), Taken::Yes, "it has a place");
+        assert_eq!(owned.get(&id).unwrap().taken_bytes, 3 * 21, "keys and values");
+    }
 }

@@ -45,6 +45,8 @@ pub struct Lanes {
     limits: LaneLimits,
     budget: Arc<MemoryBudget>,
     consumer_id: String,
+    /// Since it was last asked, a lane filled up or took bytes of the budget: there may be no room any more.
+    tighter: bool,
 }
 
 impl Lanes {
@@ -63,6 +65,7 @@ impl Lanes {
             limits,
             budget,
             consumer_id: consumer_id.to_owned(),
+            tighter: false,
         }
     }
 
@@ -90,7 +93,15 @@ impl Lanes {
             // The record is in the batch: whether it fits is asked before the next one is taken.
             self.budget.reserve_anyway(step);
             *reserved += step;
+            self.tighter = true;
         }
+        self.tighter |= filling.len() >= self.limits.rows || filling.bytes() >= self.limits.bytes;
+    }
+
+    /// Whether this consumer left less room since this was last asked, so that [`Lanes::has_room`] is worth asking again
+    /// between the records of one burst.
+    pub fn is_tighter(&mut self) -> bool {
+        std::mem::take(&mut self.tighter)
     }
 
     /// Whether a lane may take another record.

@@ -330,6 +330,14 @@ impl<'c, G: Group> Work<'c, G> {
     }
 }
 
+/// However it ends, what it owned is not its own any more: a lag or a stop that is left behind would be an alert for good.
+impl<G: Group> Drop for Work<'_, G> {
+    fn drop(&mut self) {
+        let owned = self.owned.iter().map(|partition| (partition.id.topic.as_str(), partition.id.partition));
+        self.task.metrics.clear_consumer(&self.task.id, self.task.mappings.keys(), owned);
+    }
+}
+
 fn failed(error: KafkaError) -> ExitError {
     ExitError::error(error.to_string())
 }

@@ -5,7 +5,7 @@
 //! the byte budget. A partition that is given up or reset drops its records, which ends their work.
 
 use crate::actors::memory::{MemoryBudget, Reservation};
-use crate::domain::decode::decode;
+use crate::domain::decode::decode_caught;
 use crate::domain::event::Mapping;
 use crate::domain::failure::{DeadLetterCode, Rejection};
 use crate::domain::record::OwnedRecord;
@@ -16,7 +16,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use prometheus::IntCounter;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -203,9 +203,7 @@ async fn run_processor(
     retries: &IntCounter,
 ) -> (Result<OwnedRecord, Rejection>, u32) {
     // What cannot be decoded is not shown to the processor: it may count on a document.
-    let checked =
-        catch_unwind(AssertUnwindSafe(|| decode(original.value.as_deref(), original.timestamp, mapping).map(|_| ())));
-    if let Err(rejection) = checked.unwrap_or_else(|_| Err(super::intake::decoder_panicked())) {
+    if let Err(rejection) = decode_caught(original.value.as_deref(), original.timestamp, mapping) {
         return (Err(rejection), 1);
     }
     let mut delay = PROCESS_BACKOFF.0;

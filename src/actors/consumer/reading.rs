@@ -34,7 +34,9 @@ impl<'c, G: Group> Work<'c, G> {
                 Err(error) => return self.client_error(&error).await,
             }
             taken += 1;
-            next = if taken < BURST && !self.is_blocked() { records.next_fetched() } else { None };
+            // Whether there is room depends on every owned partition, and is asked only where the answer may have changed.
+            let may_block = self.lanes.is_tighter() || self.intake.is_processing();
+            next = if taken < BURST && !(may_block && self.is_blocked()) { records.next_fetched() } else { None };
         }
         Ok(())
     }

@@ -307,6 +307,12 @@ impl<G: Group> Work<'_, G> {
                 metrics.partition_end_offset.with_label_values(&[topic, &number]).set(end);
                 metrics.consumer_lag_messages.with_label_values(&[consumer_id, topic, &number]).set(lag);
             }
+            if let Some(stop) = &partition.stop {
+                metrics.keep_partition_stopped(topic, partition.id.partition, &stop.code);
+            }
+            if let Some(hold) = &partition.held {
+                metrics.keep_partition_held(topic, partition.id.partition, hold.kind.as_str());
+            }
             self.status.partitions.push(PartitionStatus {
                 topic: topic.to_owned(),
                 partition: partition.id.partition,

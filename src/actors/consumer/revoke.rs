@@ -109,11 +109,13 @@ impl<G: Group> Work<'_, G> {
         }
         // One transaction in flight per partition: a batch of an earlier ownership may still be under way.
         let lane = self.lanes.writing(&id).unwrap_or_else(|| self.owned.emptiest_lane(self.lanes.count()));
-        let stop = stop.map(|(code, message)| self.stopped(&id, code, message));
         let mapping = match self.task.mappings.get(&id.topic) {
             Some(mapping) => Arc::clone(mapping),
             None => return tracing::error!(topic = %id.topic, "a topic without a mapping was assigned; it is not read"),
         };
+        // Whoever owned it before in this process may have left a mark.
+        self.task.metrics.clear_partition_stopped(&id.topic, id.partition);
+        let stop = stop.map(|(code, message)| self.stopped(&id, code, message));
         let epoch = self.next_epoch();
         let (held, shown) = (self.present_hold(&id), id.clone());
         self.owned.insert(OwnedPartition {

@@ -3,7 +3,7 @@
 //! Owns the loop that sends, on a blocking thread. Memory is bounded by the producer's queue: a full queue slows the loop.
 //! Events of a stream are due at fixed times from its start, so that pauses and slow brokers do not make it drift.
 
-use super::{Stops, Target, now_ms};
+use super::{Load, Stops, Target, now_ms};
 use crate::cli::{ProduceArgs, ProduceMode};
 use crate::domain::generator::{DEFAULT_EVENT_BYTES, EventGenerator, PoisonKind};
 use crate::kafka::error::{KafkaErrorKind, KafkaResult};
@@ -55,18 +55,29 @@ impl Plan {
             partitions,
         }
     }
+
+    pub(super) fn of_load(load: &Load<'_>) -> Self {
+        Self {
+            total: Some(load.events),
+            rate: None,
+            poison_every: load.poison_every,
+            seed: rand::random(),
+            event_bytes: usize::try_from(load.event_bytes).unwrap_or(DEFAULT_EVENT_BYTES),
+            partitions: load.partitions,
+        }
+    }
 }
 
 /// When the events of a stream are due, counted from its start.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(in crate::commands) struct Pace {
     /// Events a second.
-    pub(super) rate: u64,
+    pub(in crate::commands) rate: u64,
 }
 
 impl Pace {
     /// Events that are due when so much time has passed.
-    pub(super) fn due(self, elapsed: Duration) -> u64 {
+    pub(in crate::commands) fn due(self, elapsed: Duration) -> u64 {
         u64::try_from(elapsed.as_nanos() * u128::from(self.rate) / 1_000_000_000).unwrap_or(u64::MAX)
     }
 
@@ -93,15 +104,31 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let topic = target.topic.clone();
     let partitions = plan.partitions;
+    let (receipt, delivered) = deliver(plan, target, stops).await?;
+    summarize(&receipt, &topic, partitions, out)?;
+    delivered
+}
+
+/// Sends what the plan says; gives back what was done, and what was not.
+pub(super) async fn deliver(
+    plan: Plan,
+    target: Arc<Target>,
+    stops: Stops,
+) -> anyhow::Result<(Receipt, anyhow::Result<()>)> {
     let (receipt, failure) = tokio::task::spawn_blocking(move || send_all(&plan, &target, &stops))
         .await
         .context("the thread that makes events ended")?;
-    summarize(&receipt, &topic, partitions, out)?;
-    failure?;
-    let failed = receipt.counts.failed_total();
+    let delivered = failure.map_err(anyhow::Error::from).and_then(|()| all_delivered(&receipt.counts));
+    Ok((receipt, delivered))
+}
+
+/// # Errors
+/// Some were given up.
+pub(in crate::commands) fn all_delivered(counts: &DeliveryCounts) -> anyhow::Result<()> {
+    let failed = counts.failed_total();
     if failed > 0 {
-        let reasons: Vec<_> = receipt.counts.failed.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        anyhow::bail!("{failed} of {} events were not delivered: {}", receipt.counts.sent, reasons.join("; "));
+        let reasons: Vec<_> = counts.failed.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        anyhow::bail!("{failed} of {} events were not delivered: {}", counts.sent, reasons.join("; "));
     }
     Ok(())
 }

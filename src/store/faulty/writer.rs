@@ -78,10 +78,14 @@ pub(super) struct FaultyOutbox {
 }
 
 impl Outbox for FaultyOutbox {
-    fn pending(&mut self, limit: u32) -> BoxFuture<'_, Result<Vec<StoredDeadLetter>, StoreError>> {
+    fn pending<'a>(
+        &'a mut self,
+        limit: u32,
+        except: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredDeadLetter>, StoreError>> {
         Box::pin(async move {
             self.faults.gate().await?;
-            self.inner.pending(limit).await
+            self.inner.pending(limit, except).await
         })
     }
 

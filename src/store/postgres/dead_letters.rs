@@ -160,13 +160,21 @@ async fn check_session(connection: &mut AsyncPgConnection, pid: i32) -> Result<(
 }
 
 impl Outbox for PgOutbox {
-    fn pending(&mut self, limit: u32) -> BoxFuture<'_, Result<Vec<StoredDeadLetter>, StoreError>> {
+    fn pending<'a>(
+        &'a mut self,
+        limit: u32,
+        except: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredDeadLetter>, StoreError>> {
         async move {
             let (connection, pid) = (&mut self.connection, self.pid);
             bounded(&self.settings, async {
                 check_session(connection, pid).await?;
-                let waiting = dead_letters::table.filter(dead_letters::published_at.is_null()).order(dead_letters::id);
+                let waiting = dead_letters::table
+                    .filter(dead_letters::published_at.is_null())
+                    .filter(dead_letters::topic.ne_all(except))
+                    .order(dead_letters::id);
                 let sizes = waiting
+                    .clone()
                     .select((length(dead_letters::key), length(dead_letters::value)))
                     .limit(i64::from(limit))
                     .load(connection)

@@ -19,6 +19,7 @@ macro_rules! ask {
 
 mod audit_log;
 mod audit_marks;
+pub mod bench;
 pub mod connect;
 mod dead_letters;
 mod error;

@@ -129,13 +129,21 @@ impl Drop for SqliteOutbox {
 }
 
 impl Outbox for SqliteOutbox {
-    fn pending(&mut self, limit: u32) -> BoxFuture<'_, Result<Vec<StoredDeadLetter>, StoreError>> {
+    fn pending<'a>(
+        &'a mut self,
+        limit: u32,
+        except: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<StoredDeadLetter>, StoreError>> {
+        let except = except.to_vec();
         async move {
             self.database
                 .run(Access::Read, move |connection| {
-                    let waiting =
-                        dead_letters::table.filter(dead_letters::published_at.is_null()).order(dead_letters::id);
+                    let waiting = dead_letters::table
+                        .filter(dead_letters::published_at.is_null())
+                        .filter(dead_letters::topic.ne_all(&except))
+                        .order(dead_letters::id);
                     let sizes = waiting
+                        .clone()
                         .select((length(dead_letters::key), length(dead_letters::value)))
                         .limit(i64::from(limit))
                         .load(connection)?;

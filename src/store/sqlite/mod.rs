@@ -5,6 +5,7 @@
 
 mod audit_log;
 mod audit_marks;
+pub mod bench;
 mod connection;
 mod dead_letters;
 mod error;

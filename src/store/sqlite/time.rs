@@ -36,6 +36,11 @@ pub(super) fn ms_of_text(text: &str) -> i64 {
     DateTime::parse_from_rfc3339(text).map_or(0, |time| time.timestamp_millis())
 }
 
+/// Microseconds since the epoch of a text that [`text_of_us`] made.
+pub(super) fn us_of_text(text: &str) -> i64 {
+    DateTime::parse_from_rfc3339(text).map_or(0, |time| time.timestamp_micros())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +54,7 @@ mod tests {
         ) {
             let (x, y) = (text_of_us(a), text_of_us(b));
             prop_assert_eq!(ms_of_text(&x), a.div_euclid(1_000));
+            prop_assert_eq!(us_of_text(&x), a);
             prop_assert_eq!(x.cmp(&y), a.cmp(&b));
         }
     }
