@@ -2,8 +2,8 @@
 //!
 //! It runs with the settings of this process, less what a benchmark must decide: where it reads and writes, that it answers
 //! HTTP on a free port of loopback, and that it reads the made-up events as they are. Bounds: [`START_TIMEOUT`] until it
-//! answers, `shutdown.grace` and [`STOP_MARGIN`] until it has stopped; then it is killed. It is killed with this one's handle.
-//! When it ends by itself, the error holds the last lines of its log.
+//! answers, `shutdown.grace` and [`STOP_MARGIN`] until it has stopped; then it is killed. It is killed with this one's handle,
+//! but outlives a benchmark that is itself killed at once (SIGKILL). When it ends by itself, the error holds the last lines of its log.
 
 use crate::client::Client;
 use crate::config::{Config, StoreConfig, keys};

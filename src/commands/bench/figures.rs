@@ -42,6 +42,8 @@ pub struct Run {
     pub broker_cpu_s_per_million: Option<f64>,
     /// The same of this process, where it produces.
     pub producer_cpu_s_per_million: Option<f64>,
+    /// Cores of the machine that were busy with anything else: what disturbed the run.
+    pub other_cpu_cores: Option<f64>,
     /// Largest proportional set size of drover, in MB (1,000,000 bytes).
     pub peak_pss_mb: Option<f64>,
     /// Most memory that drover had resident, in MB.
@@ -101,6 +103,7 @@ impl Run {
         self.broker_cpu_s_per_million = costs.broker_s.map(per_million);
         self.peak_rss_mb = costs.peak_resident_bytes.map(megabytes);
         self.wal_bytes = costs.wal_bytes;
+        self.other_cpu_cores = costs.other_cores.map(round);
     }
 
     /// Whether everything was stored once.

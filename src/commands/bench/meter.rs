@@ -29,6 +29,9 @@ pub struct Meter {
     server_s: Option<f64>,
     broker_s: Option<f64>,
     wal_bytes: Option<u64>,
+    busy_s: Option<f64>,
+    measuring: Cpu,
+    at: Instant,
 }
 
 /// What was spent since.
@@ -46,6 +49,8 @@ pub struct Costs {
     pub wal_bytes: Option<u64>,
     /// The most memory that drover has had resident since it started, in bytes.
     pub peak_resident_bytes: Option<u64>,
+    /// Cores that were busy with none of these, nor with this process: what disturbed the measurement.
+    pub other_cores: Option<f64>,
 }
 
 impl Meter {
@@ -70,6 +75,9 @@ impl Meter {
             server_s: postmaster.and_then(processes::cpu_with_children),
             broker_s: broker.and_then(processes::cpu).map(Cpu::total_s),
             wal_bytes: session.wal_bytes().await?,
+            busy_s: processes::machine_busy_s(),
+            measuring: processes::cpu(here()).unwrap_or_default(),
+            at: Instant::now(),
         };
         if own.is_some() {
             meter.backends_s = meter.backends(session).await?.unwrap_or_default();
@@ -100,17 +108,30 @@ impl Meter {
         let used = processes::cpu(own).map(|now| now.since(self.own));
         let server = self.postmaster.and_then(processes::cpu_with_children);
         let broker = self.broker.and_then(processes::cpu).map(Cpu::total_s);
+        let (busy, here) = (processes::machine_busy_s(), processes::cpu(here()).filter(|_| own != here()));
+        let seconds = self.at.elapsed().as_secs_f64();
         let backends = self.backends(session).await?;
         let wal = session.wal_bytes().await?;
+        let server_s = server.zip(self.server_s).map(|(now, before)| now - before);
+        let broker_s = broker.zip(self.broker_s).map(|(now, before)| now - before);
+        let known = [used.map(Cpu::total_s), server_s, broker_s, here.map(|now| now.since(self.measuring).total_s())];
+        let known: f64 = known.into_iter().flatten().sum();
         Ok(Costs {
             own: used,
             backends_s: backends.map(|now| (now - self.backends_s).max(0.0)),
-            server_s: server.zip(self.server_s).map(|(now, before)| now - before),
-            broker_s: broker.zip(self.broker_s).map(|(now, before)| now - before),
+            server_s,
+            broker_s,
+            // The counters tick in hundredths, each on its own.
+            other_cores: busy.zip(self.busy_s).map(|(now, before)| ((now - before - known) / seconds).max(0.0)),
             wal_bytes: wal.zip(self.wal_bytes).map(|(now, before)| now.saturating_sub(before)),
             peak_resident_bytes: processes::peak_resident_bytes(own),
         })
     }
+}
+
+/// The process id of this one.
+fn here() -> i32 {
+    processes::pid_of(std::process::id())
 }
 
 /// What was seen of a run.

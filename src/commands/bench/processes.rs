@@ -99,6 +99,12 @@ pub fn cpu_with_children(pid: i32) -> Option<f64> {
     system::cpu_with_children(pid)
 }
 
+/// CPU seconds in which the machine did something since its start, all cores together; also what a hypervisor took away.
+#[must_use]
+pub fn machine_busy_s() -> Option<f64> {
+    system::machine_busy_s()
+}
+
 /// The process that listens on a port of this machine.
 #[must_use]
 pub fn listener(port: u16) -> Option<i32> {
@@ -119,7 +125,7 @@ mod system {
     use super::{Backend, Cpu};
     use procfs::net::TcpState;
     use procfs::process::{FDTarget, Process, Stat, all_processes};
-    use procfs::{CpuInfo, Current as _, Meminfo};
+    use procfs::{CpuInfo, Current as _, CurrentSI as _, KernelStats, Meminfo};
 
     /// What forwards a port into a container: its CPU is not the broker's.
     const FORWARDERS: [&str; 3] = ["docker-proxy", "rootlessport", "slirp4netns"];
@@ -170,6 +176,12 @@ mod system {
         Some(seconds(stat.utime + stat.stime + of_ended + of_children))
     }
 
+    pub fn machine_busy_s() -> Option<f64> {
+        let all = KernelStats::current().ok()?.total;
+        let interrupts = all.irq.unwrap_or(0) + all.softirq.unwrap_or(0) + all.steal.unwrap_or(0);
+        Some(seconds(all.user + all.nice + all.system + interrupts))
+    }
+
     pub fn listener(port: u16) -> Option<i32> {
         let sockets = [procfs::net::tcp(), procfs::net::tcp6()].into_iter().flatten().flatten();
         let mut listening = sockets.filter(|one| one.state == TcpState::Listen && one.local_address.port() == port);
@@ -212,6 +224,10 @@ mod system {
         None
     }
 
+    pub fn machine_busy_s() -> Option<f64> {
+        None
+    }
+
     pub fn listener(_port: u16) -> Option<i32> {
         None
     }
@@ -232,6 +248,7 @@ mod tests {
             sum = (0..100_000_u64).fold(sum, |sum, n| std::hint::black_box(sum ^ n));
             assert!(started.elapsed().as_secs() < 60, "no CPU is counted");
         }
+        assert!(machine_busy_s().unwrap() > 0.0);
         assert!(pss_bytes(own).unwrap() > 100_000);
         assert!(peak_resident_bytes(own).unwrap() >= pss_bytes(own).unwrap() / 2);
         assert!(cpu_with_children(own).unwrap() >= cpu(own).unwrap().total_s() - 0.1);

@@ -152,6 +152,7 @@ fn print_drains(runs: &Runs, out: &mut (dyn Write + Send)) -> std::io::Result<()
             shown(run.database_cpu_s_per_million, 2),
             shown(run.database_server_cpu_s_per_million, 2),
             shown(run.broker_cpu_s_per_million, 2),
+            shown(run.other_cpu_cores, 2),
             shown(run.peak_pss_mb, 1),
             shown(run.rows_per_transaction, 0),
             shown(run.wal_bytes.map(|bytes| bytes as f64 / 1e6), 0),
@@ -170,6 +171,7 @@ fn print_drains(runs: &Runs, out: &mut (dyn Write + Send)) -> std::io::Result<()
         "BACKENDS S/M",
         "SERVER S/M",
         "BROKER S/M",
+        "OTHER CORES",
         "PSS MB",
         "ROWS/TX",
         "WAL MB",
@@ -178,7 +180,11 @@ fn print_drains(runs: &Runs, out: &mut (dyn Write + Send)) -> std::io::Result<()
         "DOUBLED",
     ];
     print_table(&header, rows, out)?;
-    writeln!(out, "S/M: CPU seconds per million events. STEADY/S: from 10 to 90 % of the rows; ROWS/S: first to last.")
+    writeln!(
+        out,
+        "S/M: CPU seconds per million events. STEADY/S: from 10 to 90 % of the rows; ROWS/S: first to last. \
+         OTHER CORES: cores busy with anything else, which disturbs."
+    )
 }
 
 fn print_latency(runs: &Runs, out: &mut (dyn Write + Send)) -> std::io::Result<()> {
@@ -201,6 +207,7 @@ fn print_latency(runs: &Runs, out: &mut (dyn Write + Send)) -> std::io::Result<(
             share(run.own_cpu_s_per_million),
             share(run.producer_cpu_s_per_million),
             share(run.database_server_cpu_s_per_million),
+            shown(run.other_cpu_cores.map(|cores| cores * 100.0), 1),
             shown(run.peak_pss_mb, 1),
             run.lost.to_string(),
             run.doubled.to_string(),
@@ -219,6 +226,7 @@ fn print_latency(runs: &Runs, out: &mut (dyn Write + Send)) -> std::io::Result<(
         "OWN CPU %",
         "PRODUCER %",
         "SERVER %",
+        "OTHER %",
         "PSS MB",
         "LOST",
         "DOUBLED",

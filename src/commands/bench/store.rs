@@ -72,14 +72,18 @@ pub async fn run(ground: &mut Ground<'_>, rows: &Rows, mapping: &Mapping) -> any
     }
     let follow = Follow { session: &mut **session, topic: TOPIC, total: rows.events, pid: own, clock };
     let written = async {
-        let mut transactions = 0;
+        let (mut transactions, mut done) = (0, Vec::new());
         while let Some(ended) = writing.join_next().await {
-            transactions += ended.context("a writer ended")??;
+            let (written, writer) = ended.context("a writer ended")??;
+            transactions += written;
+            done.push(writer);
         }
-        anyhow::Ok(transactions)
+        anyhow::Ok((transactions, done))
     };
-    let (seen, transactions) = tokio::try_join!(follow.until_stored(|| Ok(())), written)?;
+    let (seen, (transactions, done)) = tokio::try_join!(follow.until_stored(|| Ok(())), written)?;
     let costs = meter.stop(&mut **session, own).await?;
+    // Until here, because a session that has ended tells nobody what it cost.
+    drop(done);
     let account = session.account(TOPIC).await?;
     Ok(Run::of_drain(rows.events, &seen, &costs, transactions, account))
 }
@@ -214,8 +218,12 @@ impl RawRecord for Record<'_> {
     }
 }
 
-/// Writes all batches of a filler; gives back how many there were.
-async fn write_all(mut writer: Box<dyn StoreWriter>, mut filler: Filler, limits: LimitsConfig) -> anyhow::Result<u64> {
+/// Writes all batches of a filler; gives back how many there were, and the writer with its connection.
+async fn write_all(
+    mut writer: Box<dyn StoreWriter>,
+    mut filler: Filler,
+    limits: LimitsConfig,
+) -> anyhow::Result<(u64, Box<dyn StoreWriter>)> {
     let (full, mut to_write) = mpsc::channel::<Batch>(1);
     let (empty, mut to_fill) = mpsc::channel::<Batch>(2);
     for _ in 0..2 {
@@ -242,7 +250,7 @@ async fn write_all(mut writer: Box<dyn StoreWriter>, mut filler: Filler, limits:
         let _ = empty.send(batch).await;
     }
     filling.await.context("making rows ended")?;
-    Ok(written)
+    Ok((written, writer))
 }
 
 #[cfg(test)]
