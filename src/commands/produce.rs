@@ -25,6 +25,8 @@ pub(super) use generated::{Pace, all_delivered};
 
 /// The header by which rows tell who produced them.
 const SOURCE_HEADER: &[u8] = b"drover_source";
+/// Who they say it was.
+const SOURCE: &str = "produce";
 /// How long a broker may take to answer before anything is sent.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// Largest event that is sent; the broker's own limit is 1 MiB by default.
@@ -50,7 +52,7 @@ pub async fn run(
         check(json.as_bytes(), mapping).map_err(refused)?;
     }
     let partitions = find_topic(kafka, &topic).await?;
-    let target = Arc::new(Target::new(kafka, &topic, args.key)?);
+    let target = Arc::new(Target::new(kafka, &topic, args.key, Some(SOURCE))?);
     let stops = Stops::listen();
     match (&args.json, args.mode) {
         (Some(json), _) => {
@@ -85,7 +87,7 @@ pub(super) struct Load<'a> {
 /// # Errors
 /// One was not delivered.
 pub(super) async fn load(kafka: &KafkaConfig, load: &Load<'_>, stops: &Stops) -> anyhow::Result<u64> {
-    let target = Arc::new(Target::new(kafka, load.topic, load.key)?);
+    let target = Arc::new(Target::new(kafka, load.topic, load.key, None)?);
     let (receipt, delivered) = generated::deliver(generated::Plan::of_load(load), target, stops.clone()).await?;
     delivered?;
     Ok(receipt.counts.delivered)
@@ -131,10 +133,13 @@ struct Target {
 }
 
 impl Target {
-    fn new(kafka: &KafkaConfig, topic: &str, key: KeyField) -> anyhow::Result<Self> {
+    /// `source` says in a header who sent the events, where that is of interest.
+    fn new(kafka: &KafkaConfig, topic: &str, key: KeyField, source: Option<&str>) -> anyhow::Result<Self> {
         let producer = EventProducer::new(kafka, "drover-produce", MAX_EVENT_BYTES)?;
         let mut headers = PackedHeaders::default();
-        headers.push(SOURCE_HEADER, Some(b"produce"));
+        if let Some(source) = source {
+            headers.push(SOURCE_HEADER, Some(source.as_bytes()));
+        }
         Ok(Self { producer, topic: topic.to_owned(), key, headers })
     }
 

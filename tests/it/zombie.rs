@@ -62,12 +62,13 @@ async fn a_process_that_was_frozen_with_a_lock_in_its_hand_is_ended_by_its_heir(
     // Now the frozen process's transaction gets the lock, moves the position and waits for rows that never come.
     held.let_go().await;
     let schema = scene.database.schema();
-    let in_copy = format!(
+    // In its COPY, or before it, where the process was frozen with that still to be sent.
+    let has_lock = format!(
         "SELECT 'yes' FROM pg_stat_activity a JOIN pg_locks l USING (pid) \
-         WHERE a.application_name LIKE 'drover/writer%' AND a.query LIKE 'COPY%' AND l.mode = 'RowExclusiveLock' \
+         WHERE a.application_name LIKE 'drover/writer%' AND a.wait_event = 'ClientRead' AND l.mode = 'RowExclusiveLock' \
          AND l.relation = '{schema}.partition_progress'::regclass"
     );
-    scene.database.until_text("the frozen process to be in its COPY", &in_copy).await;
+    scene.database.until_text("the frozen process to hold the lock and send nothing", &has_lock).await;
     let mut heir = consume(&scene, "heir").set("DROVER_STORE_LOCK_TIMEOUT", "500ms").start("heir");
     scene.database.until_accounted(&scene.topic, 1_500).await;
     assert!(heir.logged("ended sessions that held the lock") >= 1);

@@ -29,8 +29,6 @@ const POOL_EVENTS: usize = 10_000;
 const TOPIC: &str = "drover-bench";
 /// The first offset of every partition.
 const FIRST_OFFSET: i64 = 0;
-/// What Kafka's producers of user events send beside a record.
-const SOURCE: (&[u8], &str) = (b"drover_source", "produce");
 
 /// Rows that are stored.
 pub struct Rows {
@@ -118,7 +116,7 @@ fn pool(event_bytes: u64, mapping: &Mapping) -> anyhow::Result<Vec<Pooled>> {
             occurred_at_us: event.occurred_at_us,
             payload: event.payload.map(|payload| Cow::Owned(payload.to_vec())),
             consumer_id: Cow::Borrowed(""),
-            source: Some(Cow::Borrowed(SOURCE.1)),
+            source: None,
         };
         pool.push(Pooled { key, row, timestamp_ms });
     }
@@ -213,9 +211,7 @@ impl RawRecord for Record<'_> {
     fn timestamp(&self) -> RecordTimestamp {
         RecordTimestamp { ms: self.pooled.timestamp_ms, kind: TimestampType::CreateTime }
     }
-    fn for_each_header<'r>(&'r self, visit: &mut HeaderVisitor<'r, '_>) {
-        visit(SOURCE.0, Some(SOURCE.1.as_bytes()));
-    }
+    fn for_each_header<'r>(&'r self, _: &mut HeaderVisitor<'r, '_>) {}
 }
 
 /// Writes all batches of a filler; gives back how many there were, and the writer with its connection.

@@ -83,7 +83,7 @@ async fn one_event_shows_where_it_lies_and_a_broken_one_is_refused_with_its_code
 #[tokio::test]
 async fn typed_events_are_checked_sent_and_counted() {
     let (_broker, kafka) = broker();
-    let target = Target::new(&kafka, "user_events", KeyField::UserId).unwrap();
+    let target = Target::new(&kafka, "user_events", KeyField::UserId, Some(SOURCE)).unwrap();
     let (mapping, stops) = (mapping(), Stops::new());
     let session = interactive::Session { target: &target, mapping: &mapping, stops: &stops, prompts: false };
     let typed = "login\nuser_1\nmenu_btn\n{\"x\": [1]}\n{\"event_type\":\"whole\"}\n{\"event_type\":4}\nlogin\nu\n\nno json\nlast\n";
@@ -108,7 +108,7 @@ async fn a_missing_topic_is_an_error_with_the_remedy() {
 async fn events_that_no_broker_takes_make_the_command_fail_after_its_summary() {
     let (broker, mut kafka) = broker();
     kafka.producer.insert("message.timeout.ms".into(), "500".into());
-    let target = Arc::new(Target::new(&kafka, "user_events", KeyField::None).unwrap());
+    let target = Arc::new(Target::new(&kafka, "user_events", KeyField::None, Some(SOURCE)).unwrap());
     broker.set_down(true).unwrap();
     let cli = Cli::parse_from(["drover", "produce", "--batch-size", "20"]);
     let Command::Produce(args) = cli.command else { panic!("not the produce command") };
@@ -122,7 +122,7 @@ async fn events_that_no_broker_takes_make_the_command_fail_after_its_summary() {
 #[tokio::test]
 async fn a_stop_ends_an_endless_stream_and_a_second_one_gives_up_what_cannot_be_delivered() {
     let (broker, kafka) = broker();
-    let target = Arc::new(Target::new(&kafka, "user_events", KeyField::UserId).unwrap());
+    let target = Arc::new(Target::new(&kafka, "user_events", KeyField::UserId, Some(SOURCE)).unwrap());
     broker.set_down(true).unwrap();
     let cli = Cli::parse_from(["drover", "produce", "--mode", "continuous", "--events-per-second", "1000"]);
     let Command::Produce(args) = cli.command else { panic!("not the produce command") };
