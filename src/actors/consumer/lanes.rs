@@ -212,3 +212,34 @@ impl Drop for Lanes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::record::OwnedRecord;
+
+    fn lanes(rows: usize, limit: usize) -> Lanes {
+        let limits = LaneLimits { rows, bytes: 1 << 20, min_age: Duration::ZERO };
+        Lanes::new("consumer-1", 1, limits, Arc::new(MemoryBudget::new(limit)))
+    }
+
+    /// Takes the record at this offset.
+    fn take(lanes: &mut Lanes, offset: i64) {
+        let batch = &mut lanes.at(0).filling;
+        let slot = batch.slot("t", 0, 1, 0);
+        let record = OwnedRecord { offset, ..OwnedRecord::default() };
+        batch.push_row(slot, &record, "view", |out| out.push(0));
+        lanes.filled(0);
+    }
+
+    #[test]
+    fn between_records_room_is_asked_for_when_bytes_were_reserved_and_when_a_batch_is_full() {
+        let mut lanes = lanes(3, 1 << 30);
+        take(&mut lanes, 0);
+        assert!(lanes.is_tighter(), "the first record reserved bytes");
+        take(&mut lanes, 1);
+        assert!(!lanes.is_tighter(), "it had a place in them");
+        take(&mut lanes, 2);
+        assert!(lanes.is_tighter() && !lanes.has_room(0), "three rows are all that a batch takes");
+    }
+}
