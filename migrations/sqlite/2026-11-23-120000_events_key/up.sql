@@ -1,3 +1,3 @@
--- PostgreSQL's key of events gets another order. SQLite keeps the rows themselves in the order of the key, in which they are read: it
--- stays.
+-- PostgreSQL's key of events gets another order. A key of SQLite can only be changed by writing the table anew, and the store of a
+-- laptop does not need it: it stays.
 SELECT 1;
