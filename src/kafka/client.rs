@@ -80,6 +80,12 @@ pub fn consumer_client_config(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_by
         config.set("group.instance.id", id);
     }
     lay_over(&mut config, &kafka.consumer);
+    // librdkafka refuses an answer that is smaller than a message: who sets one of the two moves the other.
+    match (kafka.consumer.get("fetch.max.bytes"), kafka.consumer.get("message.max.bytes")) {
+        (Some(bytes), None) => config.set("message.max.bytes", bytes),
+        (None, Some(bytes)) => config.set("fetch.max.bytes", bytes),
+        _ => &mut config,
+    };
     // Set last: the contract stands on them. Offsets are committed after the database, and librdkafka never chooses a
     // position by itself.
     config

@@ -63,6 +63,17 @@ fn what_is_fetched_ahead_keeps_to_four_megabytes_and_to_the_share() {
 }
 
 #[test]
+fn who_sets_the_size_of_an_answer_or_of_a_message_gets_a_client() {
+    for (name, bytes) in [("fetch.max.bytes", "2000000"), ("message.max.bytes", "16777216")] {
+        let mut kafka = kafka(GroupProtocol::Classic);
+        kafka.consumer.insert(name.into(), bytes.into());
+        let config = consumer_client_config(&kafka, &IDS, usize::MAX);
+        assert_eq!(config.get(name), Some(bytes));
+        assert!(config.create::<rdkafka::consumer::BaseConsumer>().is_ok(), "{name} = {bytes}");
+    }
+}
+
+#[test]
 fn an_administrating_client_takes_security_but_no_group() {
     let mut kafka = kafka(GroupProtocol::Classic);
     kafka.consumer.insert("security.protocol".into(), "plaintext".into());
