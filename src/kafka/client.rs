@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most bytes of one fetch answer, whatever a consumer's share of memory would allow. An answer is held in memory until the last of
 /// its records was taken, so it decides what a consumer of many partitions needs; larger ones are not faster.
-pub const MAX_FETCH_BYTES: usize = 4 * 1024 * 1024;
+const MAX_FETCH_BYTES: usize = 4 * 1024 * 1024;
 /// Fewest bytes of one fetch answer that are worth a request. A larger record comes alone.
 const MIN_FETCH_BYTES: usize = 512 * 1024;
 /// Most and fewest bytes of records that wait to be taken, in KiB. Small queues keep memory flat, and are only fast when the fetcher
@@ -42,8 +42,8 @@ pub struct ClientIds<'a> {
 /// The settings of a group member. Manual assignment and plain look-ups work with them too.
 ///
 /// `fetch_bytes` is the consumer's share of `limits.memory` for what it fetches ahead: half of it for one fetch answer, at most
-/// [`MAX_FETCH_BYTES`], and half for the records that wait. `session.timeout.ms`, `heartbeat.interval.ms` and the assignment strategy exist in the classic protocol only:
-/// with `kafka.protocol = "consumer"` librdkafka would refuse to make the client.
+/// [`MAX_FETCH_BYTES`], and half for the records that wait. `session.timeout.ms`, `heartbeat.interval.ms` and the
+/// assignment strategy exist in the classic protocol only: with `kafka.protocol = "consumer"` librdkafka would refuse to make the client.
 #[must_use]
 pub fn consumer_client_config(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_bytes: usize) -> ClientConfig {
     let mut config = base_config(kafka, &format!("drover-{}", ids.consumer_id));

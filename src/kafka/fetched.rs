@@ -1,10 +1,10 @@
 //! The queue of what was fetched: the records of the partitions that a consumer was assigned, beside librdkafka's own queue
 //! of the group.
 //!
-//! rdkafka takes records and the group's news from one queue, and for each record reads the clock and allocates. Here records have a queue of their own, to which
-//! each assigned partition is forwarded, and each is popped as it is: what librdkafka withdraws (by a seek, a pause, a
-//! revoke) is never delivered, as with its own queue. Bounded like that, by `queued.max.messages.kbytes`. Cannot fail by
-//! itself; errors of fetching come in their place among the records.
+//! rdkafka takes records and the group's news from one queue, and for each record reads the clock and allocates. Here records
+//! have a queue of their own, to which each assigned partition is forwarded, and each is popped as it is: what librdkafka
+//! withdraws (by a seek, a pause, a revoke) is never delivered, as with its own queue. Bounded like that, by
+//! `queued.max.messages.kbytes`. Cannot fail by itself; errors of fetching come in their place among the records.
 
 use super::native::for_each_header;
 use super::rebalance::{GroupContext, TopicPartition};

@@ -28,6 +28,7 @@ on_postgres! {
     a_wrong_login_is_a_matter_of_configuration_and_shows_no_password,
     migrations_wait_for_one_another_without_a_waiting_lock,
     a_server_that_is_read_only_opens_the_breaker,
+    the_key_of_events_begins_with_its_numbers_and_documents_are_compressed_quickly,
 }
 
 /// Ends drover's own sessions of this name in this schema's tests.
@@ -136,4 +137,19 @@ async fn a_server_that_is_read_only_opens_the_breaker(test: Arc<TestStore>) {
 
 async fn store_rows(test: &TestStore) -> u64 {
     store(&mut test.store.writer("w"), &rows(0, 0..3)).await.rows
+}
+
+async fn the_key_of_events_begins_with_its_numbers_and_documents_are_compressed_quickly(test: Arc<TestStore>) {
+    let events = format!("'{}.events'::regclass", test.config.schema);
+    let key = format!(
+        "SELECT count(*) FROM pg_index WHERE indrelid = {events} AND indisprimary AND pg_get_indexdef(indexrelid) \
+         LIKE '%(partition, incarnation, \"offset\", topic)'"
+    );
+    assert_eq!(test.number(&key).await, 1, "a text in front costs at each step down the tree");
+    // Whether this server was built with lz4; it tells since it knows column compression.
+    let knows = "SELECT count(*) FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)";
+    let lz4 = format!(
+        "SELECT count(*) FROM pg_attribute a WHERE a.attrelid = {events} AND to_jsonb(a)->>'attcompression' = 'l'"
+    );
+    assert_eq!(test.number(&lz4).await, test.number(knows).await);
 }

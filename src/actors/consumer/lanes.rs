@@ -237,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_comes_back_keeps_its_room_only_while_the_budget_has_plenty() {
+        for (others, kept) in [(0, 1), (600_000, 0)] {
+            let mut lanes = lanes(3, 1_000_000);
+            take(&mut lanes, 0);
+            let sent = lanes.send_off(0, Vec::new());
+            lanes.budget.reserve_anyway(others);
+            lanes.landed(0, Some(sent));
+            lanes.budget.release(others);
+            assert_eq!(lanes.spares.count(), kept, "with {others} bytes of others");
+        }
+    }
+
+    #[test]
     fn between_records_room_is_asked_for_when_bytes_were_reserved_and_when_a_batch_is_full() {
         let mut lanes = lanes(3, 1 << 30);
         take(&mut lanes, 0);
