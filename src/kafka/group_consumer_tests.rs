@@ -78,18 +78,23 @@ async fn a_record_wakes_whoever_waits_for_it_and_a_seek_withdraws_what_was_fetch
     let event = tokio::time::timeout(WAIT, event).await.unwrap();
     assert!(matches!(event, RebalanceEvent::Assign(_)), "{event:?}");
     member.assign(&[(TopicPartition { topic: "user_events".into(), partition: 0 }, 0)]).unwrap();
-    for expected in 0..20 {
+    for expected in 0..4 {
         // Polled once, so that it waits, before there is anything to take.
         let mut next = Box::pin(records.next());
         assert!(futures::poll!(&mut next).is_pending());
         send(1);
-        let record = tokio::time::timeout(WAIT, next).await.unwrap().unwrap();
+        let record = tokio::select! {
+            // Looked at first: the end of a timeout would look for the record once more, and find it.
+            biased;
+            () = tokio::time::sleep(WAIT) => panic!("nobody was woken for record {expected}"),
+            record = next => record.unwrap(),
+        };
         assert_eq!((record.topic(), record.offset()), ("user_events", expected));
     }
     send(50);
     let first = tokio::time::timeout(WAIT, records.next()).await.unwrap().unwrap();
-    assert_eq!(first.offset(), 20);
-    tokio::task::block_in_place(|| member.seek("user_events", 0, 5)).unwrap();
+    assert_eq!(first.offset(), 4);
+    tokio::task::block_in_place(|| member.seek("user_events", 0, 2)).unwrap();
     let after = tokio::time::timeout(WAIT, records.next()).await.unwrap().unwrap();
-    assert_eq!((after.offset(), after.value()), (5, Some(b"{}".as_slice())));
+    assert_eq!((after.offset(), after.value()), (2, Some(b"{}".as_slice())));
 }
