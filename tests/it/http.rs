@@ -248,7 +248,7 @@ fn what_is_not_there_and_what_cannot_be_done_are_problem_documents() {
     let problem: Value = answer.json().unwrap();
     assert_eq!(
         problem,
-        json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is nothing at /api/v1/nothing"})
+        json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is nothing at /api/v1/nothing", "code": "not_found"})
     );
     assert_eq!(server.get("/assets/secret").status(), 404);
 
