@@ -139,7 +139,9 @@ impl EventFilter {
     /// Whether a column is compared, so that many records may have to be looked at for one that is wanted.
     #[must_use]
     pub fn is_selective(&self) -> bool {
-        [&self.user_id, &self.event_type, &self.element_id, &self.key, &self.source].iter().any(|wanted| wanted.is_some())
+        [&self.user_id, &self.event_type, &self.element_id, &self.key, &self.source]
+            .iter()
+            .any(|wanted| wanted.is_some())
     }
 
     /// Whether this record is wanted.

@@ -124,7 +124,8 @@ impl Lookback {
             frontier: None,
             finished: false,
             rows: 0,
-            seeking: (latest_us.is_some() && *run != Run::Indexed).then(|| Seeking { asked: i64::MAX, ..Default::default() }),
+            seeking: (latest_us.is_some() && *run != Run::Indexed)
+                .then(|| Seeking { asked: i64::MAX, ..Default::default() }),
         };
         let runs = runs.iter().map(state).collect();
         Self { search, latest_us, runs, found: BTreeMap::new(), looked_at: 0 }
@@ -185,7 +186,8 @@ impl Lookback {
                 Some(&(offset, us)) if us > latest => {
                     run.below = offset;
                     if seeking.low.is_none() {
-                        seeking.stride = if seeking.stride == 0 { STRIDE } else { seeking.stride.saturating_mul(STRIDE_GROWTH) };
+                        seeking.stride =
+                            if seeking.stride == 0 { STRIDE } else { seeking.stride.saturating_mul(STRIDE_GROWTH) };
                     }
                 }
                 // Whatever lies between the answer and what was asked for does not exist.
@@ -214,11 +216,16 @@ impl Lookback {
             state.finished = read.len() < rows;
             if let Some(last) = read.last() {
                 state.below = last.at.offset;
-                state.frontier = Some(last.at.clone());
-                state.finished |= self.search.filter.since_us.is_some_and(|since| last.at.stored_at_us < since);
+                // Where a clock was set back, the frontier is not.
+                let frontier =
+                    state.frontier.take().map_or_else(|| last.at.clone(), |before| before.min(last.at.clone()));
+                state.finished |= self.search.filter.since_us.is_some_and(|since| frontier.stored_at_us < since);
+                state.frontier = Some(frontier);
             }
             for event in read {
-                if self.search.before.as_ref().is_none_or(|before| event.at < *before) && self.search.filter.matches(&event) {
+                if self.search.before.as_ref().is_none_or(|before| event.at < *before)
+                    && self.search.filter.matches(&event)
+                {
                     self.found.insert(event.at.clone(), event);
                 }
             }

@@ -36,6 +36,7 @@ mod store_audit;
 mod store_audit_log;
 mod store_contract;
 mod store_errors;
+mod store_events;
 mod store_holds;
 mod store_migrations;
 mod store_offsets;
