@@ -22,8 +22,10 @@ use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandl
 use crate::board::{Board, Identity};
 use crate::config::{Config, Escalation, EventsConfig, FieldMapping};
 use crate::domain::event::Mapping;
+use crate::domain::mask::Mask;
 use crate::domain::restart;
 use crate::domain::status::{ChildKind, ChildStatus, ExitRecord};
+use crate::feed::Feed;
 use crate::http::{self, DrillSlot, HttpState, OperatorSlot};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
@@ -91,14 +93,13 @@ impl App {
         let board = Arc::new(Board::new(identity, chrono::Utc::now().timestamp_millis()));
         // First of all, so that a start that waits can be seen to wait.
         let (orders, rehearsals) = (OperatorSlot::default(), DrillSlot::new(&config.drills));
+        let feed = Arc::<Feed>::default();
         let http = if config.http.enabled {
-            let state = HttpState {
-                board: Arc::clone(&board),
-                metrics: metrics.clone(),
-                config: config.http.clone(),
-                operator: orders.clone(),
-                drills: rehearsals.clone(),
-            };
+            let mut state = HttpState::new(Arc::clone(&board), metrics.clone(), config.http.clone());
+            state.operator = orders.clone();
+            state.drills = rehearsals.clone();
+            state.mask = Arc::new(mask(&config));
+            state.feed = Arc::clone(&feed);
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
             actix::spawn(server);
@@ -140,7 +141,7 @@ impl App {
             http: http.as_ref().map(|(_, addr)| format!("http://{addr}/")),
             static_membership: children::is_static(&config),
         };
-        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?);
+        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, feed, facts)?);
         // Before anything joins the group: a second process that was started by mistake disturbs nobody and says why it ends.
         fleet.take_places().await?;
         for child in fleet.children() {
@@ -244,6 +245,13 @@ pub fn mapping(events: &EventsConfig, topic: &str) -> Mapping {
     let FieldMapping { event_type, user_id, element_id, timestamp, required, store_tombstones } =
         events.topics.get(topic).unwrap_or(&events.default).clone();
     Mapping { event_type, user_id, element_id, timestamp, required, store_tombstones }
+}
+
+/// What of events is never shown.
+fn mask(config: &Config) -> Mask {
+    let own = config.events.topics.keys().map(|topic| (topic.clone(), mapping(&config.events, topic))).collect();
+    let default = mapping(&EventsConfig { topics: BTreeMap::new(), ..config.events.clone() }, "");
+    Mask::new(&config.http.masked_fields, &default, &own)
 }
 
 fn mappings(config: &Config) -> BTreeMap<String, Arc<Mapping>> {

@@ -47,6 +47,11 @@ impl DrillSlot {
         let _ = self.port.set(port);
     }
 
+    /// Whether drills may be run here.
+    pub(super) fn allowed(&self) -> bool {
+        self.allowed
+    }
+
     fn get(&self) -> Result<&Arc<dyn DrillPort>, Problem> {
         if !self.allowed {
             return Err(DrillRefused::NotAllowed.into());
@@ -80,8 +85,8 @@ pub(super) async fn start(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let port = state.drills.get()?;
     let actor = actor(&state.config, &request)?;
+    let port = state.drills.get()?;
     let wanted: DrillRequest = body(payload).await?;
     Ok(HttpResponse::Accepted().json(port.start(&wanted, &actor)?))
 }

@@ -11,12 +11,15 @@ use futures::future::BoxFuture;
 use super::error::Problem;
 use crate::domain::command::{Command, CommandError, Done};
 use crate::domain::status::ExitRecord;
-use crate::store::audit_log::LoggedEntry;
+use crate::store::audit_log::{AuditEntry, LoggedEntry};
 
 /// Carries out orders. A future that is dropped does not undo or stop an order that was begun.
 pub trait Operator: Send + Sync + 'static {
     /// Carries out an order of `actor` and writes it to the audit log, whatever became of it.
     fn execute(&self, actor: String, command: Command) -> BoxFuture<'static, Result<Done, CommandError>>;
+
+    /// Writes down what somebody did that is no order to drover itself, such as logging in.
+    fn note(&self, entry: AuditEntry) -> BoxFuture<'static, ()>;
 
     /// The last ends of a child, oldest first.
     fn exits(&self, child: String) -> BoxFuture<'static, Result<Vec<ExitRecord>, CommandError>>;

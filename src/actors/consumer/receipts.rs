@@ -111,6 +111,7 @@ impl<G: Group> Work<'_, G> {
         match result {
             Ok(receipt) => {
                 self.moved(lane, &batch, receipt.duplicates);
+                self.task.feed.committed(&batch);
                 let storms = self.judge_stored(&batch);
                 if !batch.dead_letters().is_empty() {
                     self.task.dead_letters.notify_one();
