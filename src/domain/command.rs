@@ -97,7 +97,7 @@ impl Command {
 }
 
 /// What an order did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Done {
     /// One sentence for people.
     pub message: String,

@@ -13,21 +13,15 @@ pub mod failure;
 pub mod generator;
 pub mod group;
 pub mod hold;
-<<<<<<< HEAD
 pub mod lookback;
-=======
 pub mod mask;
->>>>>>> live
 pub mod offset_plan;
 pub mod offsets;
 pub mod rebalance;
 pub mod record;
 pub mod restart;
-<<<<<<< HEAD
-pub mod sketch;
-=======
 pub mod sample;
->>>>>>> live
+pub mod sketch;
 pub mod status;
 pub mod storm;
 pub mod watchdog;
