@@ -14,6 +14,7 @@ pub enum Source {
     /// The configuration file.
     File {
         /// The file as it was named.
+        #[schema(value_type = String)]
         path: PathBuf,
         /// The line, from 1, when it is known.
         line: Option<usize>,

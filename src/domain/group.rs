@@ -232,6 +232,7 @@ mod tests {
             topic: "t".into(),
             partition,
             next_offset: 10 + age_ms,
+            read_offset: None,
             end_offset: Some(100),
             lag: Some(90),
             stopped: None,

@@ -169,6 +169,10 @@ pub struct PartitionStatus {
     pub partition: i32,
     /// The next offset that is not stored yet: the position in the database as this owner believes.
     pub next_offset: i64,
+    /// The next offset that is taken from Kafka: what lies between the stored position and it is being written. `None` while
+    /// the partition is not read.
+    #[serde(default)]
+    pub read_offset: Option<i64>,
     /// The last stable offset of the log, where it is known.
     pub end_offset: Option<i64>,
     /// Records between the two; `None` while the end is unknown.

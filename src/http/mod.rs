@@ -32,18 +32,30 @@ mod auth;
 mod children;
 mod command_request;
 mod commands;
+mod configuration;
 mod drills;
 mod error;
+mod event_port;
+mod events;
 mod group;
 mod health;
 mod holds;
 mod limits;
+mod openapi;
+mod openapi_page;
 mod operator;
+mod query;
+mod queue;
+mod send;
 mod session;
+mod statistics;
 mod status;
+mod types;
 
 pub use command_request::{ACTOR_HEADER, REQUEST_HEADER};
 pub use drills::{DrillPort, DrillSlot};
+pub use event_port::{EventPort, EventSlot, Later, Location, NewEvent, SentEvent};
+pub use openapi::document as openapi;
 pub use operator::{Operator, OperatorSlot};
 
 use std::io;
@@ -63,8 +75,9 @@ use self::error::Problem;
 use self::limits::Limits;
 use self::session::{Sessions, WRONG_TOKEN_DELAY};
 use crate::board::Board;
-use crate::config::{DrillsConfig, HttpConfig};
+use crate::config::{DrillsConfig, HttpConfig, Setting};
 use crate::domain::mask::Mask;
+use crate::domain::sketch::Popular;
 use crate::feed::Feed;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
@@ -92,6 +105,12 @@ pub struct HttpState {
     pub mask: Arc<Mask>,
     /// What was committed and ordered a moment ago.
     pub feed: Arc<Feed>,
+    /// Who finds, counts and sends events.
+    pub events: EventSlot,
+    /// What is frequent among the events of this process.
+    pub popular: Arc<Popular>,
+    /// What the configuration was made from; secrets are hidden in it.
+    pub settings: Arc<Vec<Setting>>,
     assets: Arc<Assets>,
     sessions: Arc<Sessions>,
     limits: Arc<Limits>,
@@ -102,6 +121,9 @@ impl HttpState {
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Metrics, config: HttpConfig) -> Self {
         Self {
+            popular: Arc::new(Popular::new(board.started_at_ms())),
+            events: EventSlot::default(),
+            settings: Arc::default(),
             board,
             metrics,
             assets: Arc::new(Assets::new(&config.base_path)),
@@ -128,6 +150,7 @@ pub fn serve(state: HttpState) -> io::Result<(Server, SocketAddr)> {
         let base = web::scope(&state.config.base_path).configure(routes);
         App::new()
             .app_data(web::Data::new(state.clone()))
+            .app_data(web::PathConfig::default().error_handler(|error, _| query::invalid(error.to_string()).into()))
             .wrap(Compress::default())
             .wrap(from_fn(gate))
             // A proxy takes the base path off, or passes it on.
@@ -175,6 +198,17 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
         .service(resource("/api/v1/group", get().to(group::group)))
         .service(resource("/api/v1/rebalances", get().to(group::rebalances)))
+        .service(closed(open("/api/v1/events", get().to(events::list)).route(web::post().to(send::send))))
+        .service(resource("/api/v1/events/find", get().to(events::find)))
+        .service(order("/api/v1/events/burst", web::post().to(send::burst)))
+        .service(resource("/api/v1/events/burst/{id}", get().to(send::burst_report)))
+        .service(resource("/api/v1/events/{topic}/{partition}/{offset}", get().to(events::locate)))
+        .service(resource("/api/v1/statistics", get().to(statistics::statistics)))
+        .service(resource("/api/v1/queue", get().to(queue::queue)))
+        .service(resource("/api/v1/configuration", get().to(configuration::configuration)))
+        .service(open("/api/v1/openapi.json", get().to(openapi::json)))
+        .service(open("/api", get().to(openapi::page)))
+        .service(open("/api/page.css", get().to(openapi::style)))
         .service(open("/", get().to(assets::page)))
         .service(open("/assets/{name:.*}", get().to(assets::page)));
 }
@@ -256,6 +290,9 @@ fn secure(headers: &mut HeaderMap) {
     }
 }
 
+/// The metrics
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "Prometheus text format 0.0.4.", body = String, content_type = "text/plain")))]
 async fn metrics(state: web::Data<HttpState>) -> Result<impl Responder, Problem> {
     let text = state.metrics.encode().map_err(|error| Problem::internal(format!("metrics as text: {error}")))?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
