@@ -33,7 +33,8 @@ pub(super) async fn find(state: web::Data<HttpState>, request: HttpRequest) -> R
 }
 
 async fn answer(state: &HttpState, asked: EventQuery) -> Result<HttpResponse, Problem> {
-    let page = state.events.get()?.search(asked.search(&state.mask)?).await?;
+    let search = asked.search(&state.mask)?;
+    let page = state.events.get()?.search(search).await?;
     Ok(HttpResponse::Ok().json(Events::new(page, &state.mask)))
 }
 

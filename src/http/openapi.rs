@@ -78,7 +78,7 @@ pub(super) struct Problem {
         super::metrics,
         json,
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, holds::PartitionOrder)),
     modifiers(&Everywhere),
 )]
 struct Api;
