@@ -95,11 +95,10 @@ impl App {
         let (orders, rehearsals) = (OperatorSlot::default(), DrillSlot::new(&config.drills));
         let feed = Arc::<Feed>::default();
         let http = if config.http.enabled {
-            let mut state = HttpState::new(Arc::clone(&board), metrics.clone(), config.http.clone());
+            let (shown, seen) = (mask(&config), Arc::clone(&feed));
+            let mut state = HttpState::new(Arc::clone(&board), metrics.clone(), config.http.clone(), shown, seen);
             state.operator = orders.clone();
             state.drills = rehearsals.clone();
-            state.mask = Arc::new(mask(&config));
-            state.feed = Arc::clone(&feed);
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
             actix::spawn(server);

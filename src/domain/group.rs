@@ -234,6 +234,7 @@ mod tests {
             next_offset: 10 + age_ms,
             end_offset: Some(100),
             lag: Some(90),
+            newest_timestamp_ms: None,
             stopped: None,
             held: None,
         };

@@ -5,6 +5,8 @@
 //! | `GET /`, and what is below it without a dot | the page |
 //! | `GET /assets/…` | its styles, scripts and icons |
 //! | `GET`, `POST`, `DELETE /api/v1/session` | who asks; logging in, and out |
+//! | `GET /api/v1/stream` | server-sent events: the process each second, what is committed, states, orders |
+//! | `GET /api/v1/snapshot`, `/api/v1/history` | the process as it is now, and the last minutes as numbers |
 //! | `GET /api/v1/status` | the supervision tree, consumers, partitions and breaker as JSON |
 //! | `GET /api/v1/children` | the supervised children: state, generation, restarts, budget, last end |
 //! | `GET /api/v1/children/{id}/exits` | the last ends of a child |
@@ -41,6 +43,7 @@ mod limits;
 mod operator;
 mod session;
 mod status;
+mod stream;
 
 pub use command_request::{ACTOR_HEADER, REQUEST_HEADER};
 pub use drills::{DrillPort, DrillSlot};
@@ -62,10 +65,12 @@ use self::assets::Assets;
 use self::error::Problem;
 use self::limits::Limits;
 use self::session::{Sessions, WRONG_TOKEN_DELAY};
+use self::stream::{Hub, Sources};
 use crate::board::Board;
 use crate::config::{DrillsConfig, HttpConfig};
 use crate::domain::mask::Mask;
 use crate::feed::Feed;
+use crate::history::Sampler;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// Connections at once; more wait in the listener's backlog. The page holds one per tab, Prometheus one.
@@ -90,27 +95,39 @@ pub struct HttpState {
     pub drills: DrillSlot,
     /// What of events is never shown.
     pub mask: Arc<Mask>,
-    /// What was committed and ordered a moment ago.
-    pub feed: Arc<Feed>,
+    hub: Arc<Hub>,
+    sampler: Arc<Sampler>,
     assets: Arc<Assets>,
     sessions: Arc<Sessions>,
     limits: Arc<Limits>,
 }
 
 impl HttpState {
-    /// What is there before anything takes orders: no drills, and nothing is hidden.
+    /// What is there before anything takes orders: no drills. `mask` hides what of events is never shown, `feed` tells what
+    /// was committed and ordered.
     #[must_use]
-    pub fn new(board: Arc<Board>, metrics: Metrics, config: HttpConfig) -> Self {
+    pub fn new(board: Arc<Board>, metrics: Metrics, config: HttpConfig, mask: Mask, feed: Arc<Feed>) -> Self {
+        let (mask, sessions) = (Arc::new(mask), Arc::new(Sessions::new(&config)));
+        let sampler = Arc::new(Sampler::new(Arc::clone(&board), metrics.clone()));
+        let sources = Sources {
+            board: Arc::clone(&board),
+            sampler: Arc::clone(&sampler),
+            feed,
+            mask: Arc::clone(&mask),
+            sessions: Arc::clone(&sessions),
+            metrics: metrics.clone(),
+        };
         Self {
+            hub: Arc::new(Hub::new(sources)),
+            sampler,
             board,
             metrics,
             assets: Arc::new(Assets::new(&config.base_path)),
-            sessions: Arc::new(Sessions::new(&config)),
+            sessions,
             config,
             operator: OperatorSlot::default(),
             drills: DrillSlot::new(&DrillsConfig { enabled: false }),
-            mask: Arc::default(),
-            feed: Arc::default(),
+            mask,
             limits: Arc::default(),
         }
     }
@@ -125,6 +142,8 @@ impl HttpState {
 pub fn serve(state: HttpState) -> io::Result<(Server, SocketAddr)> {
     let addr = state.config.addr;
     let server = HttpServer::new(move || {
+        // On the worker's own thread, so that an event wakes no other one.
+        actix_web::rt::spawn(Arc::clone(&state.hub).run());
         let base = web::scope(&state.config.base_path).configure(routes);
         App::new()
             .app_data(web::Data::new(state.clone()))
@@ -159,6 +178,9 @@ fn routes(app: &mut web::ServiceConfig) {
                 .route(web::post().to(session::begin))
                 .route(web::delete().to(session::end)),
         )
+        .service(resource("/api/v1/stream", get().to(stream::stream)))
+        .service(resource("/api/v1/snapshot", get().to(stream::snapshot)))
+        .service(resource("/api/v1/history", get().to(stream::history)))
         .service(resource("/api/v1/status", get().to(status::status)))
         .service(resource("/api/v1/children", get().to(children::children)))
         .service(resource("/api/v1/children/{id}/exits", get().to(children::exits)))

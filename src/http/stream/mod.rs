@@ -1,0 +1,103 @@
+//! `GET /api/v1/stream`, `/snapshot` and `/history`: what goes on, as it goes on, and as it went.
+//!
+//! | event | when |
+//! | --- | --- |
+//! | `snapshot` | each second: the whole process |
+//! | `feed` | four times a second: what was committed, and how many rows more there were |
+//! | `state` | a child changed |
+//! | `command` | an order was carried out or refused |
+//!
+//! Every event has a number; whoever comes back with the last one that it saw gets what it missed. Bound: see `hub.rs`. Past the
+//! last place a client is told to come back later.
+
+mod client;
+mod hub;
+mod ring;
+
+pub(super) use hub::{Hub, MOST_CLIENTS, Sources};
+
+use super::HttpState;
+use super::auth::{Caller, Entrance};
+use super::error::Problem;
+use crate::domain::history::{FINE_MINUTES, MOST_MINUTES};
+use actix_web::http::header::{self, HeaderName};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+/// The last event that a client saw.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// When a client that found no place may come back, in seconds.
+const COME_BACK_SECONDS: u64 = 5;
+
+/// What a client of the stream wants.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StreamQuery {
+    /// 0: no rows of the feed.
+    feed: Option<u8>,
+}
+
+/// Sends events until the client goes.
+pub(super) async fn stream(
+    state: web::Data<HttpState>,
+    request: HttpRequest,
+    query: Result<web::Query<StreamQuery>, actix_web::Error>,
+) -> Result<HttpResponse, Problem> {
+    let query = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let feed = match query.feed {
+        None | Some(1) => true,
+        Some(0) => false,
+        Some(other) => {
+            return Err(Problem::new(StatusCode::BAD_REQUEST, format!("feed is {other}, and neither 0 nor 1")));
+        }
+    };
+    let mut answer = HttpResponse::Ok();
+    answer
+        .content_type("text/event-stream")
+        // Neither we nor a proxy may hold events back to compress or collect them.
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header(("x-accel-buffering", "no"));
+    if request.method() == Method::HEAD {
+        return Ok(answer.finish());
+    }
+    let session = match Caller::of(&request).map(|caller| caller.entrance) {
+        Some(Entrance::Session(id)) => Some(id),
+        _ => None,
+    };
+    let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    match state.hub.join(feed, session, last) {
+        Some(events) => Ok(answer.body(events)),
+        None => {
+            let detail = format!("{MOST_CLIENTS} clients look at the stream, which are all that there may be");
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).code("too_many_streams");
+            Err(problem.retry_after(COME_BACK_SECONDS))
+        }
+    }
+}
+
+/// Answers with the process as it is now: what the stream sends each second.
+pub(super) async fn snapshot(state: web::Data<HttpState>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(state.hub.snapshot())
+}
+
+/// How far back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    minutes: Option<u32>,
+}
+
+/// Answers with the last minutes.
+pub(super) async fn history(
+    state: web::Data<HttpState>,
+    query: Result<web::Query<HistoryQuery>, actix_web::Error>,
+) -> Result<HttpResponse, Problem> {
+    let query = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let minutes = query.minutes.unwrap_or(FINE_MINUTES);
+    if !(1..=MOST_MINUTES).contains(&minutes) {
+        let detail = format!("minutes is {minutes}, and not 1 to {MOST_MINUTES}");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    Ok(HttpResponse::Ok().json(state.sampler.history(minutes)))
+}
