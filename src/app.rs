@@ -101,11 +101,10 @@ impl App {
             (OperatorSlot::default(), DrillSlot::new(&config.drills), EventSlot::default());
         let feed = Arc::<Feed>::default();
         let http = if config.http.enabled {
-            let mut state = HttpState::new(Arc::clone(&board), metrics.clone(), config.http.clone());
+            let (shown, seen) = (mask(&config), Arc::clone(&feed));
+            let mut state = HttpState::new(Arc::clone(&board), metrics.clone(), config.http.clone(), shown, seen);
             state.operator = orders.clone();
             state.drills = rehearsals.clone();
-            state.mask = Arc::new(mask(&config));
-            state.feed = Arc::clone(&feed);
             state.settings = Arc::new(options.settings.clone());
             state.events = known.clone();
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;

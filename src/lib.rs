@@ -12,6 +12,7 @@ pub mod commands;
 pub mod config;
 pub mod domain;
 pub mod feed;
+pub mod history;
 pub mod http;
 pub mod kafka;
 pub mod metrics;

@@ -235,6 +235,7 @@ mod tests {
             read_offset: None,
             end_offset: Some(100),
             lag: Some(90),
+            newest_timestamp_ms: None,
             stopped: None,
             held: None,
         };

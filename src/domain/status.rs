@@ -177,6 +177,9 @@ pub struct PartitionStatus {
     pub end_offset: Option<i64>,
     /// Records between the two; `None` while the end is unknown.
     pub lag: Option<i64>,
+    /// Timestamp of the newest record that its consumer stored, in milliseconds since the epoch.
+    #[serde(default)]
+    pub newest_timestamp_ms: Option<i64>,
     /// Why the partition is not read on.
     pub stopped: Option<PartitionStop>,
     /// By whose order it is not read.

@@ -27,11 +27,11 @@ pub const REQUEST_HEADER: &str = "x-drover-request";
 /// Who sends an order, such as `user@host`; for the audit log. It proves nothing.
 pub const ACTOR_HEADER: &str = "x-drover-actor";
 /// Longest name of a sender.
-const ACTOR_CHARACTERS: usize = 128;
+pub(super) const ACTOR_CHARACTERS: usize = 128;
 
 /// Whether a request changes something.
 pub(super) fn is_order(request: &ServiceRequest) -> bool {
-    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 /// Why a request that changes something is refused, if it is. Host and token were looked at before.

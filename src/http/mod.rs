@@ -5,6 +5,8 @@
 //! | `GET /`, and what is below it without a dot | the page |
 //! | `GET /assets/…` | its styles, scripts and icons |
 //! | `GET`, `POST`, `DELETE /api/v1/session` | who asks; logging in, and out |
+//! | `GET /api/v1/stream` | server-sent events: the process each second, what is committed, states, orders |
+//! | `GET /api/v1/snapshot`, `/api/v1/history` | the process as it is now, and the last minutes as numbers |
 //! | `GET /api/v1/status` | the supervision tree, consumers, partitions and breaker as JSON |
 //! | `GET /api/v1/children` | the supervised children: state, generation, restarts, budget, last end |
 //! | `GET /api/v1/children/{id}/exits` | the last ends of a child |
@@ -50,6 +52,7 @@ mod send;
 mod session;
 mod statistics;
 mod status;
+mod stream;
 mod types;
 
 pub use command_request::{ACTOR_HEADER, REQUEST_HEADER};
@@ -68,17 +71,19 @@ use actix_web::dev::{HttpServiceFactory, Server, ServiceRequest, ServiceResponse
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::{Compress, Next, from_fn};
-use actix_web::{App, HttpResponse, HttpServer, Resource, Responder, Route, guard, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, Responder, Route, guard, web};
 
 use self::assets::Assets;
 use self::error::Problem;
 use self::limits::Limits;
 use self::session::{Sessions, WRONG_TOKEN_DELAY};
+use self::stream::{Hub, Sources};
 use crate::board::Board;
 use crate::config::{DrillsConfig, HttpConfig, Setting};
 use crate::domain::mask::Mask;
 use crate::domain::sketch::Popular;
 use crate::feed::Feed;
+use crate::history::Sampler;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// Connections at once; more wait in the listener's backlog. The page holds one per tab, Prometheus one.
@@ -103,36 +108,48 @@ pub struct HttpState {
     pub drills: DrillSlot,
     /// What of events is never shown.
     pub mask: Arc<Mask>,
-    /// What was committed and ordered a moment ago.
-    pub feed: Arc<Feed>,
     /// Who finds, counts and sends events.
     pub events: EventSlot,
     /// What is frequent among the events of this process.
     pub popular: Arc<Popular>,
     /// What the configuration was made from; secrets are hidden in it.
     pub settings: Arc<Vec<Setting>>,
+    hub: Arc<Hub>,
+    sampler: Arc<Sampler>,
     assets: Arc<Assets>,
     sessions: Arc<Sessions>,
     limits: Arc<Limits>,
 }
 
 impl HttpState {
-    /// What is there before anything takes orders: no drills, and nothing is hidden.
+    /// What is there before anything takes orders: no drills. `mask` hides what of events is never shown, `feed` tells what
+    /// was committed and ordered.
     #[must_use]
-    pub fn new(board: Arc<Board>, metrics: Metrics, config: HttpConfig) -> Self {
+    pub fn new(board: Arc<Board>, metrics: Metrics, config: HttpConfig, mask: Mask, feed: Arc<Feed>) -> Self {
+        let (mask, sessions) = (Arc::new(mask), Arc::new(Sessions::new(&config)));
+        let sampler = Arc::new(Sampler::new(Arc::clone(&board), metrics.clone()));
+        let sources = Sources {
+            board: Arc::clone(&board),
+            sampler: Arc::clone(&sampler),
+            feed,
+            mask: Arc::clone(&mask),
+            sessions: Arc::clone(&sessions),
+            metrics: metrics.clone(),
+        };
         Self {
             popular: Arc::new(Popular::new(board.started_at_ms())),
             events: EventSlot::default(),
             settings: Arc::default(),
+            hub: Arc::new(Hub::new(sources)),
+            sampler,
             board,
             metrics,
             assets: Arc::new(Assets::new(&config.base_path)),
-            sessions: Arc::new(Sessions::new(&config)),
+            sessions,
             config,
             operator: OperatorSlot::default(),
             drills: DrillSlot::new(&DrillsConfig { enabled: false }),
-            mask: Arc::default(),
-            feed: Arc::default(),
+            mask,
             limits: Arc::default(),
         }
     }
@@ -147,6 +164,8 @@ impl HttpState {
 pub fn serve(state: HttpState) -> io::Result<(Server, SocketAddr)> {
     let addr = state.config.addr;
     let server = HttpServer::new(move || {
+        // On the worker's own thread, so that an event wakes no other one.
+        actix_web::rt::spawn(Arc::clone(&state.hub).run());
         let base = web::scope(&state.config.base_path).configure(routes);
         App::new()
             .app_data(web::Data::new(state.clone()))
@@ -178,15 +197,19 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(open("/health/live", get().to(health::live)))
         .service(open("/health/ready", get().to(health::ready)))
         .service(
-            open("/api/v1/session", get().to(session::show))
+            place("/api/v1/session", "GET, HEAD, POST, DELETE")
+                .route(get().to(session::show))
                 .route(web::post().to(session::begin))
                 .route(web::delete().to(session::end)),
         )
+        .service(resource("/api/v1/stream", get().to(stream::stream)))
+        .service(resource("/api/v1/snapshot", get().to(stream::snapshot)))
+        .service(resource("/api/v1/history", get().to(stream::history)))
         .service(resource("/api/v1/status", get().to(status::status)))
         .service(resource("/api/v1/children", get().to(children::children)))
         .service(resource("/api/v1/children/{id}/exits", get().to(children::exits)))
         .service(order("/api/v1/children/{id}/restart", web::post().to(children::restart)))
-        .service(closed(open("/api/v1/drills", get().to(drills::list)).route(web::post().to(drills::start))))
+        .service(both("/api/v1/drills", get().to(drills::list), web::post().to(drills::start)))
         .service(resource("/api/v1/drills/{number}", get().to(drills::report)))
         .service(order("/api/v1/consumers/{id}/pause", web::post().to(holds::pause_consumer)))
         .service(order("/api/v1/consumers/{id}/resume", web::post().to(holds::resume_consumer)))
@@ -198,7 +221,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
         .service(resource("/api/v1/group", get().to(group::group)))
         .service(resource("/api/v1/rebalances", get().to(group::rebalances)))
-        .service(closed(open("/api/v1/events", get().to(events::list)).route(web::post().to(send::send))))
+        .service(both("/api/v1/events", get().to(events::list), web::post().to(send::send)))
         .service(resource("/api/v1/events/find", get().to(events::find)))
         .service(order("/api/v1/events/burst", web::post().to(send::burst)))
         .service(resource("/api/v1/events/burst/{id}", get().to(send::burst_report)))
@@ -220,12 +243,23 @@ fn resource(path: &'static str, route: Route) -> impl HttpServiceFactory {
 
 /// A place that takes orders and shows nothing.
 fn order(path: &'static str, route: Route) -> impl HttpServiceFactory {
-    closed(web::resource(path).route(route).default_service(web::to(error::not_an_order)))
+    closed(place(path, "POST").route(route))
 }
 
-/// A place for everybody.
+/// A place that shows something and takes orders.
+fn both(path: &'static str, show: Route, order: Route) -> impl HttpServiceFactory {
+    closed(place(path, "GET, HEAD, POST").route(show).route(order))
+}
+
+/// A place for everybody that shows something.
 fn open(path: &'static str, route: Route) -> Resource {
-    web::resource(path).route(route).default_service(web::to(error::method_not_allowed))
+    place(path, "GET, HEAD").route(route)
+}
+
+/// A place that refuses every method but those of its routes, which it names.
+fn place(path: &'static str, methods: &'static str) -> Resource {
+    let refuse = move |request: HttpRequest| async move { error::method_not_allowed(&request, methods) };
+    web::resource(path).default_service(web::to(refuse))
 }
 
 /// The same only for those who were recognised.

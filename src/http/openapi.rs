@@ -7,13 +7,16 @@ use std::sync::LazyLock;
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{
+    ContentBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Required, Response, ResponseBuilder, Type,
+};
 use utoipa::{Modify, OpenApi, ToSchema};
 
+use super::command_request::{ACTOR_CHARACTERS, ACTOR_HEADER, REQUEST_HEADER};
 use super::{HttpState, children, commands, configuration, drills, events, group, health, holds, openapi_page, queue};
-use super::{send, session, statistics, status};
+use super::{send, session, statistics, status, stream};
 
 /// What goes wrong with a request (RFC 9457), of type `application/problem+json`.
 #[derive(Serialize, ToSchema)]
@@ -40,6 +43,7 @@ pub(super) struct Problem {
     ),
     tags(
         (name = "process", description = "The process, its supervision tree and the group that it belongs to."),
+        (name = "live", description = "What goes on now, and what went on a moment ago."),
         (name = "events", description = "What was stored and could not be, and how to send more."),
         (name = "orders", description = "What an operator can order, and the log of it."),
         (name = "drills", description = "Faults made on purpose, where that is allowed."),
@@ -51,6 +55,9 @@ pub(super) struct Problem {
         children::children,
         children::exits,
         children::restart,
+        stream::stream,
+        stream::snapshot,
+        stream::history,
         group::group,
         group::rebalances,
         configuration::configuration,
@@ -125,6 +132,7 @@ fn refusals(operation: &mut Operation, is_open: bool, changes: bool) {
         add(operation, 429, "Too much is asked at once; Retry-After says when to come back.");
     }
     if changes {
+        headers(operation);
         add(operation, 403, "A viewer, a foreign page, or anybody where no orders are taken.");
         add(operation, 408, "The body did not arrive in time.");
         add(operation, 409, "Not possible as things are now.");
@@ -133,6 +141,28 @@ fn refusals(operation: &mut Operation, is_open: bool, changes: bool) {
         add(operation, 422, "Never possible with this value.");
         add(operation, 429, "Too many orders of this address; Retry-After says when to come back.");
     }
+}
+
+/// The headers of what changes something.
+fn headers(operation: &mut Operation) {
+    let header = |name: &str, schema: ObjectBuilder, required: bool, description: &str| {
+        let required = if required { Required::True } else { Required::False };
+        let header = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Header).required(required);
+        RefOr::T(header.schema(Some(schema)).description(Some(description)).build())
+    };
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let meant = text().enum_values(Some(["1"]));
+    let actor = text().pattern(Some(format!("^[!-~]{{1,{ACTOR_CHARACTERS}}}$"))).max_length(Some(ACTOR_CHARACTERS));
+    let no_body = operation.request_body.is_none();
+    operation.parameters.get_or_insert_default().extend([
+        header(
+            REQUEST_HEADER,
+            meant,
+            no_body,
+            "Says that a request without a body was meant; a foreign page cannot send it.",
+        ),
+        header(ACTOR_HEADER, actor, false, "Who sends the order, for the audit log. It proves nothing."),
+    ]);
 }
 
 /// Whether it asks the store under a limit of its own.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::support::server::{Running, client};
 use drover::board::{Board, Identity};
 use drover::config::HttpConfig;
+use drover::domain::mask::Mask;
 use drover::domain::status::{
     BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus, ExitReason, ExitRecord, PartitionStatus,
     PartitionStop,
@@ -57,6 +58,7 @@ fn consumer(stopped: Option<PartitionStop>) -> ConsumerStatus {
             read_offset: None,
             end_offset: Some(50),
             lag: Some(8),
+            newest_timestamp_ms: None,
             stopped,
             held: None,
         }],
@@ -274,7 +276,13 @@ fn an_address_that_is_taken_is_named_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
     let config = HttpConfig { addr, token: Some(TOKEN.into()), ..HttpConfig::default() };
-    let state = HttpState::new(Arc::new(Board::new(Identity::default(), 0)), Metrics::new().unwrap(), config);
+    let state = HttpState::new(
+        Arc::new(Board::new(Identity::default(), 0)),
+        Metrics::new().unwrap(),
+        config,
+        Mask::default(),
+        Arc::default(),
+    );
     let error = actix::System::new().block_on(async { serve(state).err() }).unwrap().to_string();
     assert!(error.starts_with(&format!("cannot listen on http.addr = {addr}: ")), "{error}");
     assert!(error.contains("another program") && error.contains("--http-addr"), "{error}");

@@ -221,7 +221,10 @@ async fn counted(demo: &Demo) {
     let settings = demo.get("configuration").await;
     let setting =
         |name: &str| settings["settings"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
-    assert_eq!(setting("drills.enabled"), json!({"name": "drills.enabled", "value": "true", "source": "flag drover demo"}));
+    assert_eq!(
+        setting("drills.enabled"),
+        json!({"name": "drills.enabled", "value": "true", "source": "flag drover demo"})
+    );
     assert_eq!(setting("consumers.count")["source"], "default");
     assert!(!settings.to_string().contains("password"), "{settings:#}");
 }

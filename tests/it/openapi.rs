@@ -42,6 +42,7 @@ fn routes() -> BTreeSet<String> {
         .split('"')
         .skip(1)
         .step_by(2)
+        .filter(|text| text.starts_with('/'))
         .map(|path| path.replace("{order:pause|resume|quarantine|release}", "{order}"))
         .collect()
 }

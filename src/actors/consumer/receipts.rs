@@ -111,6 +111,7 @@ impl<G: Group> Work<'_, G> {
         match result {
             Ok(receipt) => {
                 self.moved(lane, &batch, receipt.duplicates);
+                self.owned.note_newest(&batch, Instant::now());
                 self.task.feed.committed(&batch);
                 let storms = self.judge_stored(&batch);
                 if !batch.dead_letters().is_empty() {
@@ -321,6 +322,7 @@ impl<G: Group> Work<'_, G> {
                 read_offset: partition.read.as_ref().map(ReadPosition::expected),
                 end_offset,
                 lag,
+                newest_timestamp_ms: partition.newest_timestamp_ms,
                 stopped: partition.stop.clone(),
                 held: partition.held.clone(),
             });

@@ -3,7 +3,7 @@
 use actix_web::dev::ServerHandle;
 use drover::board::{Board, Identity};
 use drover::config::HttpConfig;
-use drover::feed::Feed;
+use drover::domain::mask::Mask;
 use drover::http::{HttpState, OperatorSlot, serve};
 use drover::metrics::Metrics;
 use reqwest::blocking::{Client, Response};
@@ -17,7 +17,6 @@ pub struct Running {
     pub board: Arc<Board>,
     pub metrics: Metrics,
     pub operator: OperatorSlot,
-    pub feed: Arc<Feed>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,8 +39,8 @@ impl Running {
         let board = Arc::new(Board::new(identity, 1_700_000_000_000));
         let metrics = Metrics::new().unwrap();
         let config = HttpConfig { addr: "127.0.0.1:0".parse().unwrap(), ..config };
-        let state = HttpState::new(board.clone(), metrics.clone(), config);
-        let (operator, feed) = (state.operator.clone(), state.feed.clone());
+        let state = HttpState::new(board.clone(), metrics.clone(), config, Mask::default(), Arc::default());
+        let operator = state.operator.clone();
         let (started, start) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {
@@ -51,7 +50,7 @@ impl Running {
             });
         });
         let (handle, addr) = start.recv().unwrap();
-        Self { addr, board, metrics, operator, feed, handle, thread: Some(thread) }
+        Self { addr, board, metrics, operator, handle, thread: Some(thread) }
     }
 
     pub fn get(&self, path: &str) -> Response {
