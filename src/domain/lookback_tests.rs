@@ -1,3 +1,5 @@
+//! Looking back against a store in memory: every page, its bounds, and what a stop says.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -31,7 +31,7 @@ pub(super) const ACTOR_CHARACTERS: usize = 128;
 
 /// Whether a request changes something.
 pub(super) fn is_order(request: &ServiceRequest) -> bool {
-    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 /// Why a request that changes something is refused, if it is. Host and token were looked at before.
@@ -55,6 +55,10 @@ pub(super) fn refusal(request: &ServiceRequest) -> Option<Problem> {
     if let Some(foreign) = foreign {
         let detail = format!("an order of the page {foreign:?} is not taken: it does not come from this server");
         return Some(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    // No route takes another method: it will be told so.
+    if !matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
+        return None;
     }
     let is_json = header(&header::CONTENT_TYPE).map(|kind| is_json(&kind));
     let empty = header(&header::TRANSFER_ENCODING).is_none()

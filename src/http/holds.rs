@@ -45,7 +45,7 @@ pub(super) struct HoldPartition {
 /// What may be ordered about a partition.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "the path is text to its handler; this is for its description")]
+#[expect(dead_code, reason = "its handler takes the path as text, and this describes it")]
 pub(super) enum PartitionOrder {
     /// Read no further.
     Pause,

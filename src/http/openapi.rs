@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
@@ -151,7 +152,7 @@ fn headers(operation: &mut Operation) {
         RefOr::T(header.schema(Some(schema)).description(Some(description)).build())
     };
     let text = || ObjectBuilder::new().schema_type(Type::String);
-    let meant = text().enum_values(Some(["1"]));
+    let meant = text().examples([json!("1")]);
     let actor = text().pattern(Some(format!("^[!-~]{{1,{ACTOR_CHARACTERS}}}$"))).max_length(Some(ACTOR_CHARACTERS));
     let no_body = operation.request_body.is_none();
     operation.parameters.get_or_insert_default().extend([

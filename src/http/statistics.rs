@@ -32,6 +32,7 @@ pub(super) struct StatisticsQuery {
 
 /// Sums over the minutes.
 #[derive(Serialize, ToSchema)]
+#[schema(as = StatisticsTotals)]
 struct Totals {
     /// Rows.
     stored: i64,

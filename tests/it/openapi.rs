@@ -4,7 +4,7 @@
 //! With DROVER_UPDATE_DOCS=1 docs/openapi.json is written anew instead of compared.
 
 use crate::support::server::Running;
-use crate::support::tree::{root, text};
+use crate::support::tree::{files, root, text};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -73,6 +73,31 @@ fn every_route_is_described_and_nothing_else_is() {
             }
         }
     }
+}
+
+/// Two types of one name would be described by one of them.
+#[test]
+fn every_type_has_a_name_of_its_own() {
+    let mut seen = BTreeSet::new();
+    for path in files("src", "rs") {
+        let source = text(&path);
+        for (at, _) in source.match_indices("ToSchema)]\n") {
+            let words = |before: &str| {
+                let item = source[at..].lines().find(|line| line.contains(before))?;
+                let (_, name) = item.split_once(before)?;
+                Some(name.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned())
+            };
+            let item = &source[at..source[at..].find(['{', ';']).map_or(source.len(), |end| at + end)];
+            let renamed = item.contains("schema(as = ").then(|| words("schema(as = ")).flatten();
+            let kind = if item.contains("enum ") { "enum " } else { "struct " };
+            let name = renamed.or_else(|| words(kind)).unwrap();
+            assert!(
+                seen.insert(name.clone()),
+                "{path}: there is another type {name}; give it a name with #[schema(as = ...)]"
+            );
+        }
+    }
+    assert!(seen.len() > 50, "only {} types were found", seen.len());
 }
 
 #[test]
