@@ -4,8 +4,10 @@
 //! [`App::run_until_stopped`] lasts until the stop signal or the supervisor's verdict, then drains. Nothing else builds
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
+mod bursts;
 mod children;
 mod drills;
+mod events;
 mod hold_orders;
 mod operator;
 mod prepare;
@@ -20,17 +22,18 @@ use crate::actors::replica::ProcessFacts;
 use crate::actors::shutdown::ShutDown;
 use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
-use crate::config::{Config, Escalation, EventsConfig, FieldMapping};
+use crate::config::{Config, Escalation, EventsConfig, FieldMapping, Setting};
 use crate::domain::event::Mapping;
 use crate::domain::mask::Mask;
 use crate::domain::restart;
 use crate::domain::status::{ChildKind, ChildStatus, ExitRecord};
 use crate::feed::Feed;
-use crate::http::{self, DrillSlot, HttpState, OperatorSlot};
+use crate::http::{self, DrillSlot, EventSlot, HttpState, OperatorSlot};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
 use actix_web::dev::ServerHandle;
 use children::Fleet;
+use events::AppEvents;
 use operator::AppOperator;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -54,6 +57,8 @@ pub struct Options {
     pub processor: Option<Arc<dyn Processor>>,
     /// How the brokers go away in a drill, where this program can make them; else they are made to look away.
     pub outage: Option<Outage>,
+    /// What the configuration was made from, to be shown; secrets are hidden in it.
+    pub settings: Vec<Setting>,
 }
 
 /// A running drover.
@@ -92,13 +97,16 @@ impl App {
         };
         let board = Arc::new(Board::new(identity, chrono::Utc::now().timestamp_millis()));
         // First of all, so that a start that waits can be seen to wait.
-        let (orders, rehearsals) = (OperatorSlot::default(), DrillSlot::new(&config.drills));
+        let (orders, rehearsals, known) =
+            (OperatorSlot::default(), DrillSlot::new(&config.drills), EventSlot::default());
         let feed = Arc::<Feed>::default();
         let http = if config.http.enabled {
             let (shown, seen) = (mask(&config), Arc::clone(&feed));
             let mut state = HttpState::new(Arc::clone(&board), metrics.clone(), config.http.clone(), shown, seen);
             state.operator = orders.clone();
             state.drills = rehearsals.clone();
+            state.settings = Arc::new(options.settings.clone());
+            state.events = known.clone();
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
             actix::spawn(server);
@@ -133,6 +141,7 @@ impl App {
             }
         });
         let grace = config.shutdown.grace;
+        known.set(Arc::new(AppEvents::new(&config, &prepared, &board)));
         let drills = drills::drills(&config, &prepared, &supervisor, (&board, &metrics), options.outage.clone());
         let facts = ProcessFacts {
             replica_id,

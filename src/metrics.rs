@@ -5,6 +5,9 @@
 //! after [`Metrics::new`].
 
 mod series;
+mod summary;
+
+pub use summary::{Summary, summary};
 
 use std::collections::HashMap;
 

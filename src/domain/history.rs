@@ -78,7 +78,7 @@ pub struct Point {
 }
 
 /// The history as it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct HistoryView {
     /// Time between two points.
     pub step_ms: i64,

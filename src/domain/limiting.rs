@@ -14,7 +14,7 @@ const SMALL_BATCH: f64 = 64.0;
 const NO_TIME_LEFT: f64 = 0.75;
 
 /// See the module.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// There is nothing to do: it keeps up.

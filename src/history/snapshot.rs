@@ -11,7 +11,7 @@ use crate::domain::status::{BreakerStatus, ChildState, ChildStatus, ExitRecord, 
 use serde::Serialize;
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Snapshot {
     /// When it was made.
     pub now_ms: i64,
@@ -64,7 +64,7 @@ pub struct Snapshot {
 }
 
 /// Counts since the process started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Totals {
     /// Records taken from Kafka.
     pub consumed: u64,
@@ -82,7 +82,7 @@ pub struct Totals {
 }
 
 /// What happens a second.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Rates {
     /// Records taken from Kafka.
     pub consumed_per_s: f64,
@@ -97,7 +97,7 @@ pub struct Rates {
 }
 
 /// The writers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Writers {
     /// Batches that are being written or wait for a writer.
     pub busy: i64,
@@ -106,7 +106,7 @@ pub struct Writers {
 }
 
 /// The byte budget.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Memory {
     /// Bytes that are reserved.
     pub used_bytes: i64,
@@ -115,7 +115,7 @@ pub struct Memory {
 }
 
 /// Who looks at the stream.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct StreamView {
     /// Open streams.
     pub clients: i64,
@@ -124,7 +124,7 @@ pub struct StreamView {
 }
 
 /// A consumer: what it says of itself, and what its supervisor says of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ConsumerView {
     /// Its id.
     pub id: String,
@@ -163,7 +163,7 @@ pub struct ConsumerView {
 }
 
 /// An owned partition.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct PartitionView {
     /// As its consumer sees it.
     #[serde(flatten)]

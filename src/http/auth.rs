@@ -21,7 +21,7 @@ use super::session::{SessionId, Sessions};
 use crate::config::HttpConfig;
 
 /// What somebody may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// See everything, order nothing.

@@ -27,11 +27,11 @@ pub const REQUEST_HEADER: &str = "x-drover-request";
 /// Who sends an order, such as `user@host`; for the audit log. It proves nothing.
 pub const ACTOR_HEADER: &str = "x-drover-actor";
 /// Longest name of a sender.
-const ACTOR_CHARACTERS: usize = 128;
+pub(super) const ACTOR_CHARACTERS: usize = 128;
 
 /// Whether a request changes something.
 pub(super) fn is_order(request: &ServiceRequest) -> bool {
-    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
 /// Why a request that changes something is refused, if it is. Host and token were looked at before.
@@ -123,14 +123,22 @@ pub(super) fn actor(config: &HttpConfig, request: &HttpRequest) -> Result<String
 /// # Errors
 /// Larger than [`BODY_BYTES`], not JSON, or with fields that are not known.
 pub(super) async fn body<T: DeserializeOwned>(payload: web::Payload) -> Result<T, Problem> {
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(BODY_BYTES))
+    body_within(payload, BODY_BYTES).await
+}
+
+/// The same where a body may have so many bytes.
+///
+/// # Errors
+/// As [`body`].
+pub(super) async fn body_within<T: DeserializeOwned>(payload: web::Payload, most: usize) -> Result<T, Problem> {
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(most))
         .await
         .map_err(|_| {
             let detail = format!("the body did not arrive within {BODY_TIMEOUT:?}");
             Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
         })?
         .map_err(|_| {
-            let detail = format!("the body is larger than {BODY_BYTES} bytes");
+            let detail = format!("the body is larger than {most} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         })?
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("reading the body: {error}")))?;

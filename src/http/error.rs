@@ -115,16 +115,10 @@ pub(super) async fn not_found(request: HttpRequest) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", request.path()))
 }
 
-/// Answers methods that a route does not have.
-pub(super) async fn method_not_allowed(request: HttpRequest) -> Problem {
-    let detail = format!("{} cannot be used on {}, which is only read", request.method(), request.path());
-    Problem { allow: Some("GET, HEAD"), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
-}
-
-/// The same where orders are taken.
-pub(super) async fn not_an_order(request: HttpRequest) -> Problem {
-    let detail = format!("{} cannot be used on {}, which only takes orders", request.method(), request.path());
-    Problem { allow: Some("POST"), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
+/// The answer to a method that is not one of these.
+pub(super) fn method_not_allowed(request: &HttpRequest, allow: &'static str) -> Problem {
+    let detail = format!("{} cannot be used on {}, only {allow}", request.method(), request.path());
+    Problem { allow: Some(allow), ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
 }
 
 impl actix_web::Responder for Problem {

@@ -34,19 +34,31 @@ mod auth;
 mod children;
 mod command_request;
 mod commands;
+mod configuration;
 mod drills;
 mod error;
+mod event_port;
+mod events;
 mod group;
 mod health;
 mod holds;
 mod limits;
+mod openapi;
+mod openapi_page;
 mod operator;
+mod query;
+mod queue;
+mod send;
 mod session;
+mod statistics;
 mod status;
 mod stream;
+mod types;
 
 pub use command_request::{ACTOR_HEADER, REQUEST_HEADER};
 pub use drills::{DrillPort, DrillSlot};
+pub use event_port::{EventPort, EventSlot, Later, Location, NewEvent, SentEvent};
+pub use openapi::document as openapi;
 pub use operator::{Operator, OperatorSlot};
 
 use std::io;
@@ -59,7 +71,7 @@ use actix_web::dev::{HttpServiceFactory, Server, ServiceRequest, ServiceResponse
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::{Compress, Next, from_fn};
-use actix_web::{App, HttpResponse, HttpServer, Resource, Responder, Route, guard, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Resource, Responder, Route, guard, web};
 
 use self::assets::Assets;
 use self::error::Problem;
@@ -67,8 +79,9 @@ use self::limits::Limits;
 use self::session::{Sessions, WRONG_TOKEN_DELAY};
 use self::stream::{Hub, Sources};
 use crate::board::Board;
-use crate::config::{DrillsConfig, HttpConfig};
+use crate::config::{DrillsConfig, HttpConfig, Setting};
 use crate::domain::mask::Mask;
+use crate::domain::sketch::Popular;
 use crate::feed::Feed;
 use crate::history::Sampler;
 use crate::metrics::{CONTENT_TYPE, Metrics};
@@ -95,6 +108,12 @@ pub struct HttpState {
     pub drills: DrillSlot,
     /// What of events is never shown.
     pub mask: Arc<Mask>,
+    /// Who finds, counts and sends events.
+    pub events: EventSlot,
+    /// What is frequent among the events of this process.
+    pub popular: Arc<Popular>,
+    /// What the configuration was made from; secrets are hidden in it.
+    pub settings: Arc<Vec<Setting>>,
     hub: Arc<Hub>,
     sampler: Arc<Sampler>,
     assets: Arc<Assets>,
@@ -118,6 +137,9 @@ impl HttpState {
             metrics: metrics.clone(),
         };
         Self {
+            popular: Arc::new(Popular::new(board.started_at_ms())),
+            events: EventSlot::default(),
+            settings: Arc::default(),
             hub: Arc::new(Hub::new(sources)),
             sampler,
             board,
@@ -147,6 +169,7 @@ pub fn serve(state: HttpState) -> io::Result<(Server, SocketAddr)> {
         let base = web::scope(&state.config.base_path).configure(routes);
         App::new()
             .app_data(web::Data::new(state.clone()))
+            .app_data(web::PathConfig::default().error_handler(|error, _| query::invalid(error.to_string()).into()))
             .wrap(Compress::default())
             .wrap(from_fn(gate))
             // A proxy takes the base path off, or passes it on.
@@ -174,7 +197,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(open("/health/live", get().to(health::live)))
         .service(open("/health/ready", get().to(health::ready)))
         .service(
-            open("/api/v1/session", get().to(session::show))
+            place("/api/v1/session", "GET, HEAD, POST, DELETE")
+                .route(get().to(session::show))
                 .route(web::post().to(session::begin))
                 .route(web::delete().to(session::end)),
         )
@@ -185,7 +209,7 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/children", get().to(children::children)))
         .service(resource("/api/v1/children/{id}/exits", get().to(children::exits)))
         .service(order("/api/v1/children/{id}/restart", web::post().to(children::restart)))
-        .service(closed(open("/api/v1/drills", get().to(drills::list)).route(web::post().to(drills::start))))
+        .service(both("/api/v1/drills", get().to(drills::list), web::post().to(drills::start)))
         .service(resource("/api/v1/drills/{number}", get().to(drills::report)))
         .service(order("/api/v1/consumers/{id}/pause", web::post().to(holds::pause_consumer)))
         .service(order("/api/v1/consumers/{id}/resume", web::post().to(holds::resume_consumer)))
@@ -197,6 +221,17 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/audit-log", get().to(commands::audit_log)))
         .service(resource("/api/v1/group", get().to(group::group)))
         .service(resource("/api/v1/rebalances", get().to(group::rebalances)))
+        .service(both("/api/v1/events", get().to(events::list), web::post().to(send::send)))
+        .service(resource("/api/v1/events/find", get().to(events::find)))
+        .service(order("/api/v1/events/burst", web::post().to(send::burst)))
+        .service(resource("/api/v1/events/burst/{id}", get().to(send::burst_report)))
+        .service(resource("/api/v1/events/{topic}/{partition}/{offset}", get().to(events::locate)))
+        .service(resource("/api/v1/statistics", get().to(statistics::statistics)))
+        .service(resource("/api/v1/queue", get().to(queue::queue)))
+        .service(resource("/api/v1/configuration", get().to(configuration::configuration)))
+        .service(open("/api/v1/openapi.json", get().to(openapi::json)))
+        .service(open("/api", get().to(openapi::page)))
+        .service(open("/api/page.css", get().to(openapi::style)))
         .service(open("/", get().to(assets::page)))
         .service(open("/assets/{name:.*}", get().to(assets::page)));
 }
@@ -208,12 +243,23 @@ fn resource(path: &'static str, route: Route) -> impl HttpServiceFactory {
 
 /// A place that takes orders and shows nothing.
 fn order(path: &'static str, route: Route) -> impl HttpServiceFactory {
-    closed(web::resource(path).route(route).default_service(web::to(error::not_an_order)))
+    closed(place(path, "POST").route(route))
 }
 
-/// A place for everybody.
+/// A place that shows something and takes orders.
+fn both(path: &'static str, show: Route, order: Route) -> impl HttpServiceFactory {
+    closed(place(path, "GET, HEAD, POST").route(show).route(order))
+}
+
+/// A place for everybody that shows something.
 fn open(path: &'static str, route: Route) -> Resource {
-    web::resource(path).route(route).default_service(web::to(error::method_not_allowed))
+    place(path, "GET, HEAD").route(route)
+}
+
+/// A place that refuses every method but those of its routes, which it names.
+fn place(path: &'static str, methods: &'static str) -> Resource {
+    let refuse = move |request: HttpRequest| async move { error::method_not_allowed(&request, methods) };
+    web::resource(path).default_service(web::to(refuse))
 }
 
 /// The same only for those who were recognised.
@@ -278,6 +324,9 @@ fn secure(headers: &mut HeaderMap) {
     }
 }
 
+/// The metrics
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "Prometheus text format 0.0.4.", body = String, content_type = "text/plain")))]
 async fn metrics(state: web::Data<HttpState>) -> Result<impl Responder, Problem> {
     let text = state.metrics.encode().map_err(|error| Problem::internal(format!("metrics as text: {error}")))?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))

@@ -54,9 +54,11 @@ impl From<CommandError> for Problem {
             CommandError::Unknown(_) => StatusCode::NOT_FOUND,
             CommandError::NotNow(_) => StatusCode::CONFLICT,
             CommandError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            CommandError::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
             CommandError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             CommandError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.to_string())
+        let problem = Self::new(status, error.to_string());
+        if matches!(error, CommandError::Busy(_)) { problem.retry_after(1) } else { problem }
     }
 }

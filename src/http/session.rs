@@ -13,6 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::HttpState;
 use super::auth::{Caller, Entrance, Role, role_of};
@@ -111,8 +112,9 @@ impl Sessions {
 }
 
 /// Who asks, and what there is to do here.
-#[derive(Serialize)]
-struct SessionView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionView<'a> {
     /// `null`: nobody was recognised, and a login is needed.
     role: Option<Role>,
     login_required: bool,
@@ -124,7 +126,9 @@ struct SessionView<'a> {
     base_path: &'a str,
 }
 
-/// Answers with who asks.
+/// Who asks, and what there is to do here
+#[utoipa::path(get, path = "/api/v1/session", tag = "session",
+    responses((status = 200, description = "Also without a login.", body = SessionView<'_>)))]
 pub(super) async fn show(state: web::Data<HttpState>, request: HttpRequest) -> HttpResponse {
     let role = Caller::of(&request).map(|caller| caller.role);
     HttpResponse::Ok().json(SessionView {
@@ -139,13 +143,20 @@ pub(super) async fn show(state: web::Data<HttpState>, request: HttpRequest) -> H
 }
 
 /// The secret that is changed into a session.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Login {
+pub(super) struct Login {
+    /// The value of `http.token` or `http.viewer_token`.
     token: String,
 }
 
-/// Begins a session.
+/// Log in
+///
+/// Changes a token into a cookie, for browsers.
+#[utoipa::path(post, path = "/api/v1/session", tag = "session", request_body = Login, responses(
+    (status = 204, description = "The cookie is set."),
+    (status = 401, description = "This is not the token.", body = super::openapi::Problem, content_type = "application/problem+json"),
+))]
 pub(super) async fn begin(
     state: web::Data<HttpState>,
     request: HttpRequest,
@@ -168,7 +179,9 @@ pub(super) async fn begin(
     Ok(HttpResponse::NoContent().insert_header((header::SET_COOKIE, cookie)).finish())
 }
 
-/// Ends the session of whoever asks, if there is one.
+/// Log out
+#[utoipa::path(delete, path = "/api/v1/session", tag = "session",
+    responses((status = 204, description = "There is no session any more.")))]
 pub(super) async fn end(state: web::Data<HttpState>, request: HttpRequest) -> HttpResponse {
     if let Some(Caller { role, entrance: Entrance::Session(id) }) = Caller::of(&request) {
         note(&state, "logout", role);

@@ -55,6 +55,7 @@ fn consumer(stopped: Option<PartitionStop>) -> ConsumerStatus {
             topic: "user_events".into(),
             partition: 0,
             next_offset: 42,
+            read_offset: None,
             end_offset: Some(50),
             lag: Some(8),
             newest_timestamp_ms: None,

@@ -19,11 +19,14 @@ pub(super) use hub::{Hub, MOST_CLIENTS, Sources};
 use super::HttpState;
 use super::auth::{Caller, Entrance};
 use super::error::Problem;
-use crate::domain::history::{FINE_MINUTES, MOST_MINUTES};
+use super::query::{query, within};
+use crate::domain::history::{FINE_MINUTES, HistoryView, MOST_MINUTES};
+use crate::history::snapshot::Snapshot;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 /// The last event that a client saw.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -31,20 +34,23 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const COME_BACK_SECONDS: u64 = 5;
 
 /// What a client of the stream wants.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub(super) struct StreamQuery {
     /// 0: no rows of the feed.
+    #[param(minimum = 0, maximum = 1)]
     feed: Option<u8>,
 }
 
-/// Sends events until the client goes.
-pub(super) async fn stream(
-    state: web::Data<HttpState>,
-    request: HttpRequest,
-    query: Result<web::Query<StreamQuery>, actix_web::Error>,
-) -> Result<HttpResponse, Problem> {
-    let query = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+/// What goes on, as it goes on
+///
+/// Server-sent events: `snapshot` each second, `feed` with what was committed, `state` of a child that changed, and `command`
+/// for each order. Goes on until the client does; with the header `Last-Event-ID` it begins with what was missed.
+#[utoipa::path(get, path = "/api/v1/stream", tag = "live", params(StreamQuery),
+    responses((status = 200, description = "Events without end.", body = String, content_type = "text/event-stream")))]
+pub(super) async fn stream(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let query: StreamQuery = query(&request)?;
     let feed = match query.feed {
         None | Some(1) => true,
         Some(0) => false,
@@ -76,28 +82,30 @@ pub(super) async fn stream(
     }
 }
 
-/// Answers with the process as it is now: what the stream sends each second.
+/// The process as it is now
+///
+/// What the stream sends each second.
+#[utoipa::path(get, path = "/api/v1/snapshot", tag = "live",
+    responses((status = 200, description = "The process.", body = Snapshot)))]
 pub(super) async fn snapshot(state: web::Data<HttpState>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(state.hub.snapshot())
 }
 
 /// How far back.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
+    /// Minutes; 5 if not said. Up to 5 the steps are of a second, past that of twelve.
+    #[param(minimum = 1, maximum = 60)]
     minutes: Option<u32>,
 }
 
-/// Answers with the last minutes.
-pub(super) async fn history(
-    state: web::Data<HttpState>,
-    query: Result<web::Query<HistoryQuery>, actix_web::Error>,
-) -> Result<HttpResponse, Problem> {
-    let query = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let minutes = query.minutes.unwrap_or(FINE_MINUTES);
-    if !(1..=MOST_MINUTES).contains(&minutes) {
-        let detail = format!("minutes is {minutes}, and not 1 to {MOST_MINUTES}");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
+/// The last minutes as series, for charts
+#[utoipa::path(get, path = "/api/v1/history", tag = "live", params(HistoryQuery),
+    responses((status = 200, description = "The series, of this process.", body = HistoryView)))]
+pub(super) async fn history(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let asked: HistoryQuery = query(&request)?;
+    let minutes = within("minutes", asked.minutes.unwrap_or(FINE_MINUTES), 1, MOST_MINUTES)?;
     Ok(HttpResponse::Ok().json(state.sampler.history(minutes)))
 }
