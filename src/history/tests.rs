@@ -30,6 +30,7 @@ fn partition(next_offset: i64, end_offset: Option<i64>) -> PartitionStatus {
         topic: "user_events".into(),
         partition: 0,
         next_offset,
+        read_offset: None,
         end_offset,
         lag: end_offset.map(|end| end - next_offset),
         newest_timestamp_ms: None,

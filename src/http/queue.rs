@@ -83,6 +83,7 @@ mod tests {
             next_offset: 100,
             read_offset,
             end_offset: None,
+            newest_timestamp_ms: None,
             lag,
             stopped: None,
             held: None,

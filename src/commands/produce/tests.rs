@@ -6,7 +6,6 @@ use crate::cli::{Cli, Command};
 use crate::kafka::embedded::EmbeddedBroker;
 use crate::kafka::test_support::kafka_config;
 use clap::Parser as _;
-use proptest::prelude::*;
 use std::io::Cursor;
 
 fn mapping() -> Mapping {
