@@ -47,6 +47,9 @@ pub struct StoredEvent {
     pub payload_truncated: bool,
 }
 
+/// By place in the runs, the last record below an offset: its own offset, and when it was stored in microseconds.
+pub type LastBelow = BTreeMap<usize, (i64, i64)>;
+
 /// What a search asks of a store. `limit` is the time within which the answer is wanted; the server gives up then, too.
 pub trait EventStore: Send + Sync + 'static {
     /// Every partition of which something may be stored, in every incarnation of its topic.
@@ -61,7 +64,7 @@ pub trait EventStore: Send + Sync + 'static {
         runs: &'a [Run],
         asked: &'a [(usize, i64)],
         limit: Duration,
-    ) -> BoxFuture<'a, Result<BTreeMap<usize, (i64, i64)>, StoreError>>;
+    ) -> BoxFuture<'a, Result<LastBelow, StoreError>>;
 
     /// The `rows` newest records of each window.
     fn look_back<'a>(

@@ -2,7 +2,7 @@
 
 use crate::support::instance::Instance;
 use crate::support::sse::Stream;
-use crate::support::wait::until;
+use crate::support::wait::{PATIENCE, until};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
@@ -123,7 +123,8 @@ async fn a_token_is_changed_into_a_session_that_ends_when_it_is_told_to_and_its_
     let out = out.header("x-drover-request", "1").send().await.unwrap();
     assert_eq!(out.status(), 204);
     assert!(out.headers()["set-cookie"].to_str().unwrap().contains("; Max-Age=0;"));
-    while stream.next().await.is_some() {}
+    let ended = async { while stream.next().await.is_some() {} };
+    tokio::time::timeout(PATIENCE, ended).await.expect("the stream ends with its session");
     assert_eq!(session(&operator).await["role"], Value::Null);
     assert_eq!(order(&operator, ORDERS[0]).send().await.unwrap().status(), 401);
     assert_eq!(session(&viewer).await["role"], "viewer", "the other session goes on");
