@@ -8,6 +8,7 @@ use crate::domain::batch::Batch;
 use crate::domain::failure::Rejection;
 use crate::domain::record::{RecordTimestamp, TimestampType};
 use crate::domain::sample::Sample;
+use crate::domain::sketch::Popular;
 use crate::store::audit_log::LoggedEntry;
 use crate::store::row;
 use std::borrow::Cow;
@@ -23,6 +24,8 @@ const CROWD: u64 = 2_000;
 const ROWS_IN_CROWD: usize = 100;
 /// Orders that wait for a look.
 const ORDERS: usize = 64;
+/// Rows of one batch by which it is counted what is frequent. Of a larger one so many stand for all: some microseconds a batch.
+const COUNTED: usize = 16;
 /// Longest text of a column, in bytes; the rest is cut off. The detail of an event shows all of it.
 const TEXT_BYTES: usize = 256;
 
@@ -64,6 +67,7 @@ pub struct Feed {
     /// Rows of batches that were passed over.
     passed_over: AtomicU64,
     orders: broadcast::Sender<Arc<LoggedEntry>>,
+    popular: Arc<Popular>,
 }
 
 impl Default for Feed {
@@ -73,6 +77,7 @@ impl Default for Feed {
             sample: Mutex::new(Sample::new(ROWS, CROWD, ROWS_IN_CROWD, rand::random())),
             passed_over: AtomicU64::new(0),
             orders: broadcast::Sender::new(ORDERS),
+            popular: Arc::new(Popular::new(chrono::Utc::now().timestamp_millis())),
         }
     }
 }
@@ -100,9 +105,26 @@ impl Feed {
     /// A batch was committed.
     #[inline]
     pub fn committed(&self, batch: &Batch) {
+        self.count(batch);
         if self.watchers.load(Ordering::Relaxed) > 0 {
             self.offer(batch, chrono::Utc::now().timestamp_millis());
         }
+    }
+
+    /// What is frequent among all that was committed.
+    #[must_use]
+    pub fn popular(&self) -> Arc<Popular> {
+        Arc::clone(&self.popular)
+    }
+
+    /// Counts every n-th row of a batch n times, from a random one on, so that no row is more likely to be counted than another.
+    fn count(&self, batch: &Batch) {
+        let rows = batch.metas().len();
+        let step = rows.div_ceil(COUNTED).max(1);
+        let first = if step > 1 { rand::random_range(0..step) } else { 0 };
+        let counted: Vec<_> = (first..rows).step_by(step).filter_map(|index| row::decode(batch.row(index))).collect();
+        let names = counted.iter().map(|row| (row.element_id.as_deref(), row.user_id.as_deref()));
+        self.popular.observe(names, step as u64);
     }
 
     #[cold]
@@ -250,6 +272,24 @@ mod tests {
         let why = Rejection::new(DeadLetterCode::RecordTooLarge, "too large");
         batch.push_dead_letter(slot, record, why, 1);
         batch
+    }
+
+    #[test]
+    fn what_is_frequent_is_counted_whether_somebody_looks_or_not_and_a_large_batch_by_some_of_its_rows() {
+        let counts = |rows: i64| {
+            let feed = Feed::default();
+            feed.committed(&batch(rows));
+            let most = feed.popular().most_frequent(9);
+            assert_eq!((most.users.len(), most.users[0].name.as_str()), (1, "u1"));
+            assert_eq!(most.elements[0].count, most.users[0].count);
+            i64::try_from(most.users[0].count).unwrap()
+        };
+        for rows in 1..=16 {
+            assert_eq!(counts(rows), rows);
+        }
+        for rows in [17, 100, 1_000] {
+            assert!((counts(rows) - rows).abs() <= rows / 16 + 1, "{rows}");
+        }
     }
 
     #[test]

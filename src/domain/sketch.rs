@@ -132,15 +132,15 @@ impl Popular {
         Self { since_ms, kinds: Mutex::new(kinds) }
     }
 
-    /// Counts stored events. Takes the lock once for all of them.
-    pub fn observe<'a>(&self, events: impl IntoIterator<Item = (Option<&'a str>, Option<&'a str>)>) {
+    /// Counts stored events, by element and user, each so many times. Takes the lock once for all of them.
+    pub fn observe<'a>(&self, events: impl IntoIterator<Item = (Option<&'a str>, Option<&'a str>)>, times: u64) {
         let mut kinds = self.kinds();
         for (element_id, user_id) in events {
             if let Some(element_id) = element_id {
-                kinds.elements.observe(element_id, 1);
+                kinds.elements.observe(element_id, times);
             }
             if let Some(user_id) = user_id {
-                kinds.users.observe(user_id, 1);
+                kinds.users.observe(user_id, times);
             }
         }
     }
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_process_counts_elements_and_users_each_for_itself() {
         let popular = Popular::new(7);
-        popular.observe([(Some("button"), Some("ann")), (Some("button"), None), (None, Some("bob"))]);
+        popular.observe([(Some("button"), Some("ann")), (Some("button"), None), (None, Some("bob"))], 1);
         let most = popular.most_frequent(1);
         assert_eq!((most.elements[0].name.as_str(), most.elements[0].count), ("button", 2));
         assert_eq!((most.users.len(), most.users[0].count, most.since_ms), (1, 1, 7));

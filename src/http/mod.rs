@@ -126,6 +126,7 @@ impl HttpState {
     /// was committed and ordered.
     #[must_use]
     pub fn new(board: Arc<Board>, metrics: Metrics, config: HttpConfig, mask: Mask, feed: Arc<Feed>) -> Self {
+        let popular = feed.popular();
         let (mask, sessions) = (Arc::new(mask), Arc::new(Sessions::new(&config)));
         let sampler = Arc::new(Sampler::new(Arc::clone(&board), metrics.clone()));
         let sources = Sources {
@@ -137,7 +138,7 @@ impl HttpState {
             metrics: metrics.clone(),
         };
         Self {
-            popular: Arc::new(Popular::new(board.started_at_ms())),
+            popular,
             events: EventSlot::default(),
             settings: Arc::default(),
             hub: Arc::new(Hub::new(sources)),

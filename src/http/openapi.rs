@@ -155,15 +155,14 @@ fn headers(operation: &mut Operation) {
     let meant = text().examples([json!("1")]);
     let actor = text().pattern(Some(format!("^[!-~]{{1,{ACTOR_CHARACTERS}}}$"))).max_length(Some(ACTOR_CHARACTERS));
     let no_body = operation.request_body.is_none();
-    operation.parameters.get_or_insert_default().extend([
-        header(
-            REQUEST_HEADER,
-            meant,
-            no_body,
-            "Says that a request without a body was meant; a foreign page cannot send it.",
-        ),
-        header(ACTOR_HEADER, actor, false, "Who sends the order, for the audit log. It proves nothing."),
-    ]);
+    let said = "Says that a request without a body was meant; a foreign page cannot send it.";
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.push(header(REQUEST_HEADER, meant, no_body, said));
+    // A session is its own name.
+    if !operation.tags.as_ref().is_some_and(|tags| tags.iter().any(|tag| tag == "session")) {
+        let sender = "Who sends the order, for the audit log. It proves nothing.";
+        parameters.push(header(ACTOR_HEADER, actor, false, sender));
+    }
 }
 
 /// Whether it asks the store under a limit of its own.

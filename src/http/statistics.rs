@@ -91,7 +91,8 @@ pub(super) struct Statistics {
 /// What was stored in the last minutes, and what is frequent
 ///
 /// Counts come from the rollups that every transaction keeps, and are of the whole group. The frequent elements and users are
-/// those of the answering process since its start, estimated in bounded memory: each count is too high by at most its error.
+/// those of the answering process since its start, in bounded memory: each count is too high by at most its error. Of batches of
+/// more than 16 rows a part stands for all of them.
 #[utoipa::path(get, path = "/api/v1/statistics", tag = "events", params(StatisticsQuery),
     responses((status = 200, description = "The counts.", body = Statistics)))]
 pub(super) async fn statistics(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {

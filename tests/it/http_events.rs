@@ -206,6 +206,8 @@ async fn counted(demo: &Demo) {
     assert!(stored >= 32 && by_type.iter().any(|one| one["event_type"] == "late"), "{statistics:#}");
     let minutes = statistics["per_minute"].as_array().unwrap();
     assert!((60..=61).contains(&minutes.len()), "{statistics:#}");
+    let elements = statistics["top_elements"].as_array().unwrap();
+    assert!(elements.iter().any(|one| one["name"] == "api_btn" && one["error"] == 0), "{statistics:#}");
     let queue = until_some("the process to have counted them too", async || {
         let queue = demo.get("queue").await;
         (queue["dead_letters"] == 12).then_some(queue)
