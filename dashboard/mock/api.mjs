@@ -24,8 +24,7 @@ function events(herd, query) {
     const { row } = herd.events[at];
     const fits = ["topic", "partition", "user_id", "event_type", "element_id", "key", "source", "status"].every((name) => is(name, row[name]));
     if (fits && row.stored_at_ms >= since && row.stored_at_ms <= until) {
-      const { latency_ms: _, ...event } = row;
-      found.push(event);
+      found.push({ ...row, latency_ms: undefined });
     }
   }
   const complete = at < 0;

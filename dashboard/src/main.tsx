@@ -1,9 +1,10 @@
+// First, so that what a component says of itself wins.
+import "./styles/base.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { makeQueryClient } from "./api/queries";
 import { App } from "./app/App";
 import { startTheme } from "./app/theme";
-import "./styles/base.css";
 
 startTheme();
 const root = document.getElementById("root");

@@ -213,7 +213,8 @@ export interface TopEntry {
 }
 
 export interface Statistics {
-  totals: { stored: number; dead_letters: number };
+  /** Dead letters are counted up to a limit; `capped` says that it was reached. */
+  totals: { stored: number; dead_letters: number; dead_letters_capped?: boolean };
   by_type: { event_type: string; count: number }[];
   per_minute: { minute_ms: number; count: number }[];
   top_elements: TopEntry[];

@@ -1,7 +1,7 @@
 import { QueryClientProvider, useQuery, useQueryClient, type QueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import { Route, Router, Switch } from "wouter";
-import { sessionQuery } from "../api/queries";
+import { historyQuery, sessionQuery } from "../api/queries";
 import type { Session } from "../api/types";
 import { live } from "../live/store";
 import { Failure } from "../ui/Notice";
@@ -53,11 +53,13 @@ function Inside({ session }: { session: Session }) {
   const access = useMemo(() => accessOf(session), [session]);
   useEffect(() => {
     stream.start();
+    // What cannot be had is drawn from now on.
+    client.query(historyQuery(5)).then((history) => live.seed(history), () => undefined);
     return () => {
       stream.stop();
       live.clear();
     };
-  }, [stream]);
+  }, [stream, client]);
   return (
     <AccessContext value={access}>
       <StreamContext value={stream}>

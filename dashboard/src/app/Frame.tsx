@@ -107,7 +107,7 @@ function Where() {
     <dl className={css.where}>
       <dt>Group</dt>
       <dd>
-        <Text value={group} />
+        <Text value={group} limit={80} />
       </dd>
       <dt>Replica</dt>
       <dd>

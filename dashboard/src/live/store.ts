@@ -1,6 +1,6 @@
 import { replaceEqualDeep } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import type { ChildStatus, Snapshot } from "../api/types";
+import type { ChildStatus, History, Snapshot } from "../api/types";
 import { now, setServerTime } from "./clock";
 
 export type Phase = "connecting" | "live" | "reconnecting" | "polling" | "hidden";
@@ -85,16 +85,19 @@ export class LiveStore {
     this.#set({ ...this.#state, snapshot: { ...snapshot, children, consumers } });
   }
 
-  /** Fills what happened before the page was opened into the sparklines. */
-  seed(trends: Readonly<Record<string, Trend>>): void {
+  /** Puts what happened before the page was opened in front of what it has seen. */
+  seed(history: History): void {
+    if (history.step_ms > 1000) return;
+    const { points, trends } = this.#state;
+    const first = points[0]?.ms ?? Infinity;
+    const before = pointsOf(history).filter(({ ms }) => ms < first - history.step_ms / 2);
     const merged: Record<string, Trend> = { ...trends };
-    for (const [id, own] of Object.entries(this.#state.trends)) {
-      const before = trends[id];
-      merged[id] = before
-        ? { rate: [...before.rate, ...own.rate].slice(-TREND), lag: [...before.lag, ...own.lag].slice(-TREND) }
-        : own;
+    for (const [id, { stored_per_s, lag }] of Object.entries(history.consumers)) {
+      const own = trends[id] ?? { rate: [], lag: [] };
+      const join = (old: readonly (number | null)[], fresh: readonly (number | null)[]) => [...old.slice(0, before.length), ...fresh].slice(-TREND);
+      merged[id] = { rate: join(stored_per_s, own.rate), lag: join(lag, own.lag) };
     }
-    this.#set({ ...this.#state, trends: merged });
+    this.#set({ ...this.#state, points: [...before, ...points].slice(-POINTS), trends: merged });
   }
 
   /** Forgets everything, for the next person who logs in. */
@@ -106,6 +109,18 @@ export class LiveStore {
     this.#state = state;
     for (const listener of this.#listeners) listener();
   }
+}
+
+/** The steps of a history as points. */
+export function pointsOf({ from_ms, step_ms, points, series }: History): Point[] {
+  return Array.from({ length: points }, (_, at) => ({
+    ms: from_ms + at * step_ms,
+    stored: series.stored_per_s[at] ?? null,
+    dead: series.dead_letters_per_s[at] ?? null,
+    errors: series.errors_per_s[at] ?? null,
+    lag: series.lag[at] ?? null,
+    lagSeconds: series.lag_seconds[at] ?? null,
+  }));
 }
 
 function withPoint(points: readonly Point[], { now_ms, rates, lag, lag_seconds }: Snapshot): readonly Point[] {

@@ -31,7 +31,7 @@ export class Stream {
   #heardAt = 0;
   #openedAt = 0;
   #polling: AbortController | null = null;
-  #polledAt = 0;
+  #polledAt = -Infinity;
   #running = false;
 
   constructor(ports: StreamPorts) {

@@ -5,9 +5,11 @@ import { useResolvedTheme } from "../app/theme";
 import { clockTime, UNKNOWN } from "./format";
 import css from "./Chart.module.css";
 
-/** uPlot counts sides clockwise from the top. */
+// uPlot counts sides clockwise from the top. Its names for them are of a const enum, which a single module cannot import.
+/* eslint-disable @typescript-eslint/no-unsafe-enum-assignment -- see above */
 const RIGHT: uPlot.Axis.Side.Right = 1;
 const LEFT: uPlot.Axis.Side.Left = 3;
+/* eslint-enable @typescript-eslint/no-unsafe-enum-assignment */
 
 export interface Series {
   name: string;

@@ -70,7 +70,7 @@ export const ConsumerRow = memo(function ConsumerRow({ consumer, index, open, on
         <div role="cell" className={css.orders}>
           <OrderButtons id={id} paused={isPaused(consumer)} generation={consumer.generation} />
         </div>
-        {last_exit && restarts > 0 && (
+        {last_exit && (restarts > 0 || state !== "running") && (
           <div role="cell" className={css.exit}>
             <Pill tone={state === "failed" ? "bad" : "idle"}>{last_exit.reason}</Pill>
             <span className={css.message}>

@@ -92,7 +92,7 @@ const Child = memo(function Child({ child, operate }: { child: ChildStatus; oper
             </span>
           </>
         ) : (
-          <span className={css.quiet}>never</span>
+          <span className={css.never}>never</span>
         )}
       </span>
       <span role="cell" className={css.orders}>

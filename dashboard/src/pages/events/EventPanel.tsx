@@ -82,7 +82,7 @@ function Answer({ place, answer }: { place: Place; answer: EventAnswer }) {
           </dl>
         </>
       )}
-      {dead_letter && <DeadLetter letter={dead_letter} />}
+      {dead_letter && <DeadLetter letter={dead_letter} hasPayload={event !== null && event.payload !== null} />}
       {event && event.payload !== null && (
         <section>
           <header className={css.sub}>
@@ -139,8 +139,10 @@ function Way({ place, event, status }: { place: Place; event: EventDetail; statu
 }
 
 /** Why it could not be stored. Fields are shown as they come: other versions may say more. */
-function DeadLetter({ letter }: { letter: Record<string, unknown> }) {
-  const shown = Object.entries(letter).filter(([, value]) => value !== null && typeof value !== "object");
+function DeadLetter({ letter, hasPayload }: { letter: Record<string, unknown>; hasPayload: boolean }) {
+  // Key and place stand above already.
+  const hidden = ["value", "payload", "key", "value_truncated", "consumer_id", "incarnation"];
+  const shown = Object.entries(letter).filter(([name, value]) => value !== null && typeof value !== "object" && !hidden.includes(name));
   const value = letter["value"] ?? letter["payload"];
   return (
     <section>
@@ -148,15 +150,13 @@ function DeadLetter({ letter }: { letter: Record<string, unknown> }) {
         <h3>Why it is a dead letter</h3>
       </header>
       <dl className={css.facts}>
-        {shown
-          .filter(([name]) => name !== "value" && name !== "payload")
-          .map(([name, one]) => (
-            <Fact key={name} name={words(name)}>
-              {typeof one === "number" && name.endsWith("_ms") ? exact(one) : <Text value={String(one)} limit={600} />}
-            </Fact>
-          ))}
+        {shown.map(([name, one]) => (
+          <Fact key={name} name={words(name)}>
+            {typeof one === "number" ? name.endsWith("_ms") ? exact(one) : count(one) : <Text value={String(one)} limit={600} />}
+          </Fact>
+        ))}
       </dl>
-      {typeof value === "string" && <Json text={value} />}
+      {typeof value === "string" && !hasPayload && <Json text={value} truncated={letter["value_truncated"] === true} />}
     </section>
   );
 }

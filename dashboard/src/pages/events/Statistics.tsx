@@ -49,7 +49,7 @@ function Shown({ data, minutes, tools }: { data: Numbers; minutes: number; tools
             <b title={count(totals.stored)}>{short(totals.stored)}</b> stored in all
           </span>
           <span>
-            <b title={count(totals.dead_letters)}>{short(totals.dead_letters)}</b> {totals.dead_letters === 1 ? "dead letter" : "dead letters"}
+            <b title={count(totals.dead_letters)}>{short(totals.dead_letters)}</b> dead letters{totals.dead_letters_capped && " or more"}
           </span>
         </p>
         <Minutes counts={per_minute} minutes={minutes} />

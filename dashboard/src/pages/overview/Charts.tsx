@@ -20,6 +20,8 @@ const RANGES = [
 ] as const;
 type Range = (typeof RANGES)[number][0];
 
+const behindOf = (seconds: number | null) => (seconds === 0 ? "0 s" : behind(seconds));
+
 /** What happened in the last minutes. */
 export function Charts() {
   const [url, setUrl] = useUrl();
@@ -41,7 +43,7 @@ export function Charts() {
   const lag = useMemo(
     (): Series[] => [
       { name: "records", color: "--series-4", values: all.lag, format: short, fill: true },
-      { name: "seconds behind", color: "--series-5", values: all.lagSeconds, format: behind, dash: [6, 3], right: true },
+      { name: "seconds behind", color: "--series-5", values: all.lagSeconds, format: behindOf, dash: [6, 3], right: true },
     ],
     [all],
   );

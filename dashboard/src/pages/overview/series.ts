@@ -1,5 +1,5 @@
 import type { History } from "../../api/types";
-import type { Point } from "../../live/store";
+import { pointsOf, type Point } from "../../live/store";
 
 type Values = readonly (number | null)[];
 
@@ -31,19 +31,10 @@ export function lines(history: History | undefined, points: readonly Point[], fr
     }
     rows.push(point);
   };
-  for (let at = 0; history && at < history.points; at += 1) {
-    const ms = history.from_ms + at * step;
+  for (const point of history ? pointsOf(history) : []) {
     // A step that is almost the first of the stream would stand on top of it.
-    if (ms > joint - step / 2) break;
-    const { series } = history;
-    push({
-      ms,
-      stored: series.stored_per_s[at] ?? null,
-      dead: series.dead_letters_per_s[at] ?? null,
-      errors: series.errors_per_s[at] ?? null,
-      lag: series.lag[at] ?? null,
-      lagSeconds: series.lag_seconds[at] ?? null,
-    });
+    if (point.ms > joint - step / 2) break;
+    push(point);
   }
   for (const point of fine) push(point);
   return {

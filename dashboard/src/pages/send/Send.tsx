@@ -56,7 +56,9 @@ export function Send() {
           <Burst to={to} />
         </Panel>
       </div>
-      <Followed />
+      <div className={css.followed}>
+        <Followed />
+      </div>
     </div>
   );
 }
@@ -79,7 +81,7 @@ const ACTIONS: readonly Action[] = [
   { name: "Button click", icon: "click", says: "event_type button_click", event: { event_type: "button_click", element_id: "checkout_btn" } },
   { name: "Form submit", icon: "form", says: "event_type form_submit", event: { event_type: "form_submit", element_id: "signup_form" } },
   { name: "Slow event", icon: "slow", says: "takes its consumer two seconds", event: { event_type: "slow_event", element_id: "report", delay_seconds: 2 }, drill: true },
-  { name: "Failing event", icon: "failed", says: "ends as a dead letter", event: { event_type: "failing_event", element_id: "report", should_fail: true }, drill: true },
+  { name: "Failing event", icon: "bad", says: "ends as a dead letter", event: { event_type: "failing_event", element_id: "report", should_fail: true }, drill: true },
 ];
 
 function Actions({ to }: { to: To }) {
