@@ -1,7 +1,7 @@
 //! The feed: what was committed a moment ago, for those who look, and the orders that were given.
 //!
-//! Consumers hand every committed batch over; while nobody looks, that costs one look at a number. Bound: a sample of
-//! [`ROWS`] rows, and [`ORDERS`] orders. Nothing here waits: a batch that finds another one being looked at is passed over, and
+//! Consumers hand every committed batch over; while nobody looks, that costs one look at a number, and counting what is frequent
+//! by some of its rows. Bound: a sample of [`ROWS`] rows, and [`ORDERS`] orders. Nothing here waits: a batch that finds another one being looked at is passed over, and
 //! every row that is not shown is counted. Cannot fail.
 
 use crate::domain::batch::Batch;

@@ -1,4 +1,4 @@
-//! The page and what it loads, embedded in the binary. Bound: the files of `dashboard/dist`, each kept once as it is and once
+//! The page and what it loads, embedded in the binary (a debug build reads them at its start, so that they can be worked on). Bound: the files of `dashboard/dist`, each kept once as it is and once
 //! compressed. What is not there is a 404, and below the root the page itself, which knows its own paths.
 //!
 //! Names below `assets/` carry a hash of their content, so a browser keeps them for good; the page itself it asks for again
@@ -22,16 +22,7 @@ use super::error;
 /// The built dashboard.
 #[derive(rust_embed::Embed)]
 #[folder = "dashboard/dist"]
-#[allow_missing = true]
 struct Dist;
-
-/// What is there when the dashboard was not built.
-const PAGE: [(&str, &str); 4] = [
-    ("index.html", include_str!("page/index.html")),
-    ("assets/page.css", include_str!("page/page.css")),
-    ("assets/page.js", include_str!("page/page.js")),
-    ("assets/icon.svg", include_str!("page/icon.svg")),
-];
 
 /// The page.
 const INDEX: &str = "index.html";
@@ -58,18 +49,11 @@ impl Assets {
             let Some(file) = Dist::get(&name) else { continue };
             files.insert(name.into_owned(), (file.data, file.metadata.sha256_hash()));
         }
-        let built = !files.is_empty();
-        if !built {
-            files.extend(PAGE.map(|(name, text)| (name.to_owned(), (Cow::Borrowed(text.as_bytes()), [0; 32]))));
-        }
         let assets = files.into_iter().map(|(name, (data, hash))| {
             let data = if name == INDEX { with_base(data, base_path) } else { data };
             // Where the server stands is not in the file, so it must be in the tag.
             let etag = format!("W/\"{}{}\"", hex(&hash[..12]), base_path.replace(['/', '"'], "-"));
-            let mut asset = Asset::new(&name, data, etag);
-            if !built {
-                asset.cache = "no-store";
-            }
+            let asset = Asset::new(&name, data, etag);
             (name, asset)
         });
         Self(assets.collect())
