@@ -4,8 +4,10 @@
 //! [`App::run_until_stopped`] lasts until the stop signal or the supervisor's verdict, then drains. Nothing else builds
 //! actors, so tests, commands and programs that embed drover run the same thing.
 
+mod bursts;
 mod children;
 mod drills;
+mod events;
 mod hold_orders;
 mod operator;
 mod prepare;
@@ -20,15 +22,18 @@ use crate::actors::replica::ProcessFacts;
 use crate::actors::shutdown::ShutDown;
 use crate::actors::supervisor::{StartChild, SupervisionObserver, SupervisorHandle, start_supervisor};
 use crate::board::{Board, Identity};
-use crate::config::{Config, Escalation, EventsConfig, FieldMapping};
+use crate::config::{Config, Escalation, EventsConfig, FieldMapping, Setting};
 use crate::domain::event::Mapping;
+use crate::domain::mask::Mask;
 use crate::domain::restart;
 use crate::domain::status::{ChildKind, ChildStatus, ExitRecord};
-use crate::http::{self, DrillSlot, HttpState, OperatorSlot};
+use crate::feed::Feed;
+use crate::http::{self, DrillSlot, EventSlot, HttpState, OperatorSlot};
 use crate::metrics::Metrics;
 use crate::processor::Processor;
 use actix_web::dev::ServerHandle;
 use children::Fleet;
+use events::AppEvents;
 use operator::AppOperator;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -53,6 +58,8 @@ pub struct Options {
     pub processor: Option<Arc<dyn Processor>>,
     /// How the brokers go away in a drill, where this program can make them; else they are made to look away.
     pub outage: Option<Outage>,
+    /// What the configuration was made from, to be shown; secrets are hidden in it.
+    pub settings: Vec<Setting>,
 }
 
 /// A running drover.
@@ -91,15 +98,16 @@ impl App {
         };
         let board = Arc::new(Board::new(identity, chrono::Utc::now().timestamp_millis()));
         // First of all, so that a start that waits can be seen to wait.
-        let (orders, rehearsals) = (OperatorSlot::default(), DrillSlot::new(&config.drills));
+        let (orders, rehearsals, known) =
+            (OperatorSlot::default(), DrillSlot::new(&config.drills), EventSlot::default());
+        let feed = Arc::<Feed>::default();
         let http = if config.http.enabled {
-            let state = HttpState {
-                board: Arc::clone(&board),
-                metrics: metrics.clone(),
-                config: config.http.clone(),
-                operator: orders.clone(),
-                drills: rehearsals.clone(),
-            };
+            let (shown, seen) = (mask(&config), Arc::clone(&feed));
+            let mut state = HttpState::new(Arc::clone(&board), metrics.clone(), config.http.clone(), shown, seen);
+            state.operator = orders.clone();
+            state.drills = rehearsals.clone();
+            state.settings = Arc::new(options.settings.clone());
+            state.events = known.clone();
             let (server, addr) = http::serve(state).map_err(AppError::Http)?;
             let handle = server.handle();
             actix::spawn(server);
@@ -134,6 +142,7 @@ impl App {
             }
         });
         let grace = config.shutdown.grace;
+        known.set(Arc::new(AppEvents::new(&config, &prepared, &board)));
         let drills = drills::drills(&config, &prepared, &supervisor, (&board, &metrics), options.outage.clone());
         let facts = ProcessFacts {
             replica_id,
@@ -141,7 +150,7 @@ impl App {
             http: http.as_ref().map(|(_, addr)| format!("http://{addr}/")),
             static_membership: children::is_static(&config),
         };
-        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, facts)?);
+        let fleet = Arc::new(Fleet::new(config, prepared, Arc::clone(&board), metrics.clone(), options, feed, facts)?);
         // Before anything joins the group: a second process that was started by mistake disturbs nobody and says why it ends.
         fleet.take_places().await?;
         for child in fleet.children() {
@@ -246,6 +255,13 @@ pub fn mapping(events: &EventsConfig, topic: &str) -> Mapping {
     let FieldMapping { event_type, user_id, element_id, timestamp, required, store_tombstones } =
         events.topics.get(topic).unwrap_or(&events.default).clone();
     Mapping { event_type, user_id, element_id, timestamp, required, store_tombstones }
+}
+
+/// What of events is never shown.
+fn mask(config: &Config) -> Mask {
+    let own = config.events.topics.keys().map(|topic| (topic.clone(), mapping(&config.events, topic))).collect();
+    let default = mapping(&EventsConfig { topics: BTreeMap::new(), ..config.events.clone() }, "");
+    Mask::new(&config.http.masked_fields, &default, &own)
 }
 
 fn mappings(config: &Config) -> BTreeMap<String, Arc<Mapping>> {

@@ -18,7 +18,7 @@ use crate::domain::rebalance::{Rebalance, RebalanceLog};
 use crate::domain::status::{BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus};
 
 /// Who this process is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Identity {
     /// Version of drover.
     pub version: String,
@@ -35,7 +35,7 @@ pub struct Identity {
 }
 
 /// Whether the process does its work, and why not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
     /// Every consumer runs, the store answers, and nothing waits for a person.
     pub ready: bool,

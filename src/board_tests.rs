@@ -113,9 +113,11 @@ fn a_stopped_partition_is_named_until_its_consumer_ends() {
             topic: "user_events".into(),
             partition: 2,
             next_offset: 10,
+            read_offset: None,
             end_offset: Some(20),
             lag: Some(10),
             held: None,
+            newest_timestamp_ms: None,
             stopped: Some(PartitionStop {
                 code: "position.expired".into(),
                 message: "Kafka starts at 15".into(),

@@ -127,6 +127,9 @@ pub struct PipelineFlags {
     /// Address of page, API and metrics.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub http_addr: Option<String>,
+    /// Take no orders over HTTP, whoever gives them.
+    #[arg(long)]
+    pub read_only: bool,
     /// Id of this process among the replicas of the group; makes its membership static.
     #[arg(long, value_name = "ID")]
     pub replica_id: Option<String>,
@@ -184,6 +187,9 @@ pub struct DemoArgs {
     /// Address of page, API and metrics.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub http_addr: Option<String>,
+    /// Take no orders over HTTP, whoever gives them.
+    #[arg(long)]
+    pub read_only: bool,
     /// The store; without it a fresh SQLite file.
     #[command(flatten)]
     pub store: StoreFlags,

@@ -161,6 +161,24 @@ impl Client {
         String::from_utf8(bytes).map_err(strange)
     }
 
+    /// Reads the live stream, piece by piece, until the server ends it.
+    ///
+    /// # Errors
+    /// No answer, no good one, or one that broke off.
+    pub async fn follow(&self, mut piece: impl FnMut(&[u8])) -> Result<(), ClientError> {
+        let url = || self.base.to_string();
+        let failed = |error: reqwest::Error| ClientError::Unreachable { url: url(), reason: reason(&error) };
+        let mut answer = self.http.get(self.address(&["stream"])?).send().await.map_err(failed)?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(ClientError::Strange { url: url(), reason: format!("HTTP {status}") });
+        }
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            piece(&chunk);
+        }
+        Ok(())
+    }
+
     /// Where it asks.
     #[must_use]
     pub fn url(&self) -> &str {

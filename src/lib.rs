@@ -11,6 +11,8 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod domain;
+pub mod feed;
+pub mod history;
 pub mod http;
 pub mod kafka;
 pub mod metrics;

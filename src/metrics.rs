@@ -5,6 +5,9 @@
 //! after [`Metrics::new`].
 
 mod series;
+mod summary;
+
+pub use summary::{Summary, summary};
 
 use std::collections::HashMap;
 
@@ -272,6 +275,10 @@ metrics! {
     commands: IntCounterVec = "drover_commands_total" ["action", "outcome"];
     /// Orders of operators that the store did not take into its audit log; each is in the process's own log.
     audit_log_failures: IntCounter = "drover_audit_log_failures_total" [];
+    /// Clients that look at the live stream.
+    stream_clients: IntGauge = "drover_stream_clients" [];
+    /// Rows of the feed that a client of the live stream was too slow for.
+    stream_dropped_events: IntCounter = "drover_stream_dropped_events_total" [];
     /// HTTP requests, by route pattern and status.
     http_requests: IntCounterVec = "drover_http_requests_total" ["route", "status"];
 }

@@ -25,6 +25,7 @@ use crate::domain::event::Mapping;
 use crate::domain::restart::RestartPolicy;
 use crate::domain::status::{ChildKind, ChildState};
 use crate::domain::storm::StormLimits;
+use crate::feed::Feed;
 use crate::kafka::faulty::{ClientFaults, FaultyGroup, FaultyQuestions};
 use crate::kafka::group_client::{Group, KafkaGroup, Questions};
 use crate::kafka::lookup::Lookup;
@@ -57,6 +58,7 @@ pub struct Fleet {
     writers: usize,
     budget: Arc<MemoryBudget>,
     ends: Arc<EndOffsets>,
+    pub(super) feed: Arc<Feed>,
     /// Woken when dead letters were stored.
     dead_letters: Arc<Notify>,
     /// Makes their producers; there when dead letters are published.
@@ -80,6 +82,7 @@ impl Fleet {
         board: Arc<Board>,
         metrics: Metrics,
         options: Options,
+        feed: Arc<Feed>,
         facts: ProcessFacts,
     ) -> Result<Self, AppError> {
         let Prepared { store, lookup, identity, holds, faults } = prepared;
@@ -110,6 +113,7 @@ impl Fleet {
             // Half of the memory is for batches, the other half for what is fetched ahead.
             budget: Arc::new(MemoryBudget::new(config.limits.memory / 2)),
             ends: Arc::default(),
+            feed,
             dead_letters: Arc::default(),
             producers: producers.transpose()?,
             mappings: Arc::new(mappings(&config)),
@@ -333,6 +337,7 @@ impl Fleet {
             dead_letters: Arc::clone(&self.dead_letters),
             processor: self.processor.clone(),
             ends: Arc::clone(&self.ends),
+            feed: Arc::clone(&self.feed),
             board: Arc::clone(&self.board),
             metrics: self.metrics.clone(),
             place: self.place(id),

@@ -95,16 +95,29 @@ impl AppOperator {
             actor = %entry.actor, action = %entry.action, target = %entry.target, outcome = %entry.outcome, message,
             "an operator's order"
         );
-        let failure = match tokio::time::timeout(LOG_TIMEOUT, self.store.append_audit(&entry)).await {
-            Ok(Ok(_)) => return,
+        self.append(entry).await;
+    }
+
+    /// Puts an entry into the table and shows it to those who look.
+    async fn append(&self, entry: AuditEntry) {
+        let id = self.append_to_store(&entry).await;
+        self.fleet.feed.ordered(LoggedEntry { id, at_ms: chrono::Utc::now().timestamp_millis(), entry });
+    }
+
+    /// The id of the entry, which is 0 when the store did not take it.
+    async fn append_to_store(&self, entry: &AuditEntry) -> i64 {
+        let failure = match tokio::time::timeout(LOG_TIMEOUT, self.store.append_audit(entry)).await {
+            Ok(Ok(id)) => return id,
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {LOG_TIMEOUT:?}"),
         };
         self.metrics.audit_log_failures.inc();
+        let message = entry.detail.as_ref().and_then(|detail| detail["message"].as_str()).unwrap_or_default();
         tracing::error!(
             actor = %entry.actor, action = %entry.action, target = %entry.target, outcome = %entry.outcome, message,
             error = %failure, "an operator's order is not in the table audit_log; this line is all that there is of it"
         );
+        0
     }
 }
 
@@ -127,6 +140,16 @@ impl Operator for AppOperator {
             task.await.unwrap_or_else(|error| Err(CommandError::Internal(format!("an order ended early: {error}"))))
         }
         .boxed()
+    }
+
+    fn note(&self, entry: AuditEntry) -> BoxFuture<'static, ()> {
+        tracing::info!(
+            actor = %entry.actor, action = %entry.action, target = %entry.target, outcome = %entry.outcome, "noted"
+        );
+        let operator = self.clone();
+        let task = self.runtime.spawn(async move { operator.append(entry).await });
+        // A failure was counted and told where it happened.
+        async move { drop(task.await) }.boxed()
     }
 
     fn exits(&self, child: String) -> BoxFuture<'static, Result<Vec<ExitRecord>, CommandError>> {

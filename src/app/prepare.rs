@@ -185,7 +185,7 @@ pub fn dead_letter_producers(config: &Config, patience: Duration) -> Result<Prod
 
 /// The same cluster for a producer whose records are given up within `patience`: whoever stops waiting for one and sends it
 /// again would have it on the topic twice.
-fn impatient(kafka: &KafkaConfig, patience: Duration) -> KafkaConfig {
+pub fn impatient(kafka: &KafkaConfig, patience: Duration) -> KafkaConfig {
     let mut kafka = kafka.clone();
     let most = patience.saturating_sub(TIMEOUT_SCAN).as_millis();
     for name in ["message.timeout.ms", "delivery.timeout.ms"] {

@@ -13,6 +13,9 @@ use crate::config::units::parse_duration;
 /// Largest share of broken events: from half on, the storm guard would quarantine the partitions instead of draining them.
 const MOST_POISON: f64 = 0.2;
 
+/// Clients of the live stream that a process takes.
+const MOST_STREAM_CLIENTS: u32 = 64;
+
 /// Flags of `drover bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
@@ -94,6 +97,9 @@ pub struct BenchPipelineArgs {
     /// Before each run measure the ceiling as `drover bench store` does, and tell the ratio.
     #[arg(long)]
     pub with_store: bool,
+    /// Measure each run twice, in turn with nobody at the live stream and with so many HTTP clients, and tell what these cost.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_STREAM_CLIENTS)))]
+    pub stream_clients: Option<u32>,
     /// What all have in common.
     #[command(flatten)]
     pub common: BenchFlags,

@@ -24,6 +24,7 @@ impl Cli {
                 flags.text("consumers.count", "--consumers", args.consumers.as_ref());
                 flags.text("kafka.partitions", "--partitions", args.partitions.as_ref());
                 flags.text("http.addr", "--http-addr", args.http_addr.as_ref());
+                flags.text("http.read_only", "--read-only", args.read_only.then_some(&true));
                 flags.store(&args.store);
             }
             Command::Produce(args) => {
@@ -83,6 +84,7 @@ impl Flags {
         self.list("kafka.topics", "--topic", &flags.topics);
         self.text("kafka.group", "--group", flags.group.as_ref());
         self.text("http.addr", "--http-addr", flags.http_addr.as_ref());
+        self.text("http.read_only", "--read-only", flags.read_only.then_some(&true));
         self.text("replica_id", "--replica-id", flags.replica_id.as_ref());
         self.text("shutdown.leave", "--leave", flags.leave.then_some(&true));
         self.text("store.migrate", "--no-migrate", flags.no_migrate.then_some(&false));

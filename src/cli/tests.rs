@@ -14,7 +14,7 @@ fn the_definition_of_the_command_line_is_sound() {
 #[test]
 fn every_flag_that_is_a_setting_reaches_the_loader() {
     let pipeline = "--brokers b:1 --database-url sqlite:x --topic t --topic u --group g --http-addr localhost:1 \
-                    --replica-id r --leave --no-migrate --log debug --config f.toml";
+                    --read-only --replica-id r --leave --no-migrate --log debug --config f.toml";
     let of_pipeline = [
         ("log.filter", "debug", "--log"),
         ("kafka.brokers", "b:1", "--brokers"),
@@ -22,6 +22,7 @@ fn every_flag_that_is_a_setting_reaches_the_loader() {
         ("kafka.topics", "t,u", "--topic"),
         ("kafka.group", "g", "--group"),
         ("http.addr", "localhost:1", "--http-addr"),
+        ("http.read_only", "true", "--read-only"),
         ("replica_id", "r", "--replica-id"),
         ("shutdown.leave", "true", "--leave"),
         ("store.migrate", "false", "--no-migrate"),
@@ -37,8 +38,14 @@ fn every_flag_that_is_a_setting_reaches_the_loader() {
         (format!("config show --json {pipeline} --consumers 4"), vec![count], true),
         (format!("config check {pipeline} --consumer-id a"), vec![ids("a")], true),
         (
-            "demo --consumers 4 --partitions 6 --http-addr [::1]:0 --database-url sqlite:x".into(),
-            vec![count, ("kafka.partitions", "6", "--partitions"), ("http.addr", "[::1]:0", "--http-addr"), store],
+            "demo --consumers 4 --partitions 6 --http-addr [::1]:0 --read-only --database-url sqlite:x".into(),
+            vec![
+                count,
+                ("kafka.partitions", "6", "--partitions"),
+                ("http.addr", "[::1]:0", "--http-addr"),
+                ("http.read_only", "true", "--read-only"),
+                store,
+            ],
             false,
         ),
         ("produce --brokers b:1 --topic t".into(), vec![brokers, ("kafka.topics", "t", "--topic")], false),

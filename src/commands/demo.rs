@@ -10,7 +10,7 @@ use super::run::{print_receipt, stop_signal};
 use crate::actors::drills::Outage;
 use crate::app::{App, Options};
 use crate::cli::DemoArgs;
-use crate::config::{Config, ConfigFile, GroupProtocol, Inputs, Needs, Override, load};
+use crate::config::{Config, ConfigFile, Inputs, Needs, Override, Setting, resolve};
 use crate::domain::generator::{DEFAULT_EVENT_BYTES, EventGenerator, PoisonKind};
 use crate::domain::record::PackedHeaders;
 use crate::kafka::embedded::EmbeddedBroker;
@@ -39,6 +39,8 @@ const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A demo that is ready to run.
 pub struct Demo {
     config: Config,
+    /// What it was made from, to be shown.
+    settings: Vec<Setting>,
     broker: EmbeddedBroker,
     plan: Plan,
     /// Removed at the end, unless the person named a place.
@@ -63,6 +65,12 @@ pub fn prepare(args: &DemoArgs, mut overrides: Vec<Override>) -> anyhow::Result<
     let mut set = |key: &'static str, value: String| overrides.push(Override { key, value, flag: "drover demo" });
     set("watchdog.timeout", WATCHDOG_TIMEOUT.to_owned());
     set("store.transaction_timeout", TRANSACTION_TIMEOUT.to_owned());
+    // It is there to be broken, and to be seen to recover.
+    set("drills.enabled", "true".to_owned());
+    // Its rebalances take a second there; the classic protocol's wait for whole sessions.
+    set("kafka.protocol", "consumer".to_owned());
+    // Clients cannot create topics there.
+    set("dead_letters.create_topic", "false".to_owned());
     set("kafka.brokers", broker.bootstrap_servers().to_owned());
     if args.store.database_url.is_some() {
         set("store.schema", format!("drover_demo_{stamp}"));
@@ -75,25 +83,20 @@ pub fn prepare(args: &DemoArgs, mut overrides: Vec<Override>) -> anyhow::Result<
         set("store.url", format!("sqlite:{}", dir.join(format!("drover-demo-{stamp}.db")).display()));
     }
     let inputs = Inputs { file: ConfigFile::None, environment: Vec::new(), overrides, needs: Needs { store: true } };
-    let mut config = load(&inputs)?;
+    let resolution = resolve(&inputs);
+    let mut config = resolution.outcome?;
     if !config.log.filter.contains("drover") && config.log.filter == "info" {
         // The live lines say what goes on; the log is for what goes wrong.
         config.log.filter = "warn".to_owned();
     }
-    // It is there to be broken, and to be seen to recover.
-    config.drills.enabled = true;
-    // Its rebalances take a second there; the classic protocol's wait for whole sessions.
-    config.kafka.protocol = GroupProtocol::Consumer;
     config.kafka.producer.entry("linger.ms".to_owned()).or_insert_with(|| LINGER_MS.to_owned());
-    // Clients cannot create topics there.
-    config.dead_letters.create_topic = false;
     for topic in &config.kafka.topics {
         broker.create_topic(topic, config.kafka.partitions)?;
         broker.create_topic(&config.dead_letters.topic.replace("{topic}", topic), config.kafka.partitions)?;
     }
     let plan =
         Plan { events_per_second: args.events_per_second, poison_every: args.poison_every, duration: args.duration };
-    Ok(Demo { config, broker, plan, scratch })
+    Ok(Demo { config, settings: resolution.settings, broker, plan, scratch })
 }
 
 impl Demo {
@@ -109,7 +112,7 @@ impl Demo {
     /// # Errors
     /// What kept it from starting.
     pub async fn run(self, out: &mut impl Write) -> anyhow::Result<(bool, Arc<EmbeddedBroker>)> {
-        let Self { config, broker, plan, scratch } = self;
+        let Self { config, settings, broker, plan, scratch } = self;
         let stop = stop_signal()?;
         let store = crate::config::hide_password(&config.store.url);
         let schema = config.store.schema.clone();
@@ -118,7 +121,7 @@ impl Demo {
         let broker = Arc::new(broker);
         let falling = Arc::clone(&broker);
         let outage: Outage = Arc::new(move |down| falling.set_down(down).map_err(|error| error.to_string()));
-        let app = App::start(config, Options { outage: Some(outage), ..Options::default() }).await?;
+        let app = App::start(config, Options { outage: Some(outage), settings, ..Options::default() }).await?;
         writeln!(out, "drover demo: {} events a second, 1 in {} broken", plan.events_per_second, plan.poison_every)?;
         writeln!(out, "  broker  {} (embedded, keeps nothing)", broker.bootstrap_servers())?;
         writeln!(

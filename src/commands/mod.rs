@@ -19,7 +19,7 @@ use crate::actors::leases::LeaseError;
 use crate::app;
 use crate::cli::{Cli, Command};
 use crate::client::ClientError;
-use crate::config::{Config, ConfigError, Inputs, LogConfig, Needs, load};
+use crate::config::{Config, ConfigError, Inputs, LogConfig, Needs, load, resolve};
 use crate::store;
 use crate::telemetry;
 use anyhow::Context as _;
@@ -37,8 +37,10 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
     match &cli.command {
         Command::Config(args) => config::run(args, inputs(Needs { store: false }), &mut out).map(|()| true),
         Command::Run(_) | Command::Consume(_) => {
-            let config = with_store()?;
-            app::on_system(config.drills.enabled, async move { run::run(config, &mut out).await })
+            let resolution = resolve(&inputs(Needs { store: true }));
+            let config = resolution.outcome?;
+            start_telemetry(&config.log)?;
+            app::on_system(config.drills.enabled, async move { run::run(config, resolution.settings, &mut out).await })
         }
         Command::Demo(args) => {
             let demo = demo::prepare(args, overrides.clone())?;

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-pub(super) use generated::{Pace, all_delivered};
+pub(super) use generated::all_delivered;
 
 /// The header by which rows tell who produced them.
 const SOURCE_HEADER: &[u8] = b"drover_source";

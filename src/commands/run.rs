@@ -3,20 +3,20 @@
 //! SIGTERM and Ctrl-C drain; a second one ends the process at once, which loses nothing that was committed.
 
 use crate::app::{App, Options, Receipt};
-use crate::config::Config;
+use crate::config::{Config, Setting};
 use anyhow::Context as _;
 use std::io::Write;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs until stopped; gives back whether nothing was left.
+/// Runs until stopped; gives back whether nothing was left. `settings` are what the configuration was made from.
 ///
 /// # Errors
 /// What kept drover from starting.
-pub async fn run(config: Config, out: &mut impl Write) -> anyhow::Result<bool> {
+pub async fn run(config: Config, settings: Vec<Setting>, out: &mut impl Write) -> anyhow::Result<bool> {
     let stop = stop_signal()?;
     tokio::pin!(stop);
     let app = tokio::select! {
-        started = App::start(config, Options::default()) => started?,
+        started = App::start(config, Options { settings, ..Options::default() }) => started?,
         // Nothing was taken yet.
         () = &mut stop => return Ok(true),
     };

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// Where the value of a setting came from; the later ones in this list win over the earlier ones.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// drover's own default.
@@ -14,6 +14,7 @@ pub enum Source {
     /// The configuration file.
     File {
         /// The file as it was named.
+        #[schema(value_type = String)]
         path: PathBuf,
         /// The line, from 1, when it is known.
         line: Option<usize>,

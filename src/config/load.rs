@@ -40,7 +40,7 @@ impl Inputs {
 }
 
 /// One effective setting, as it may be shown.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Setting {
     /// Path of the setting.
     pub key: String,

@@ -8,6 +8,7 @@ mod error;
 mod file;
 pub mod forbidden;
 mod guards;
+mod http;
 pub mod keys;
 mod load;
 mod raw;
@@ -23,12 +24,12 @@ mod tests;
 pub use error::{ConfigError, Problem, Source};
 pub use file::ConfigFile;
 pub use guards::{StormConfig, WatchdogConfig};
+pub use http::HttpConfig;
 pub use load::{Inputs, Resolution, Setting, load, resolve};
 pub use raw::{Override, RawValue};
 pub use validate::{MOST_CONSUMERS, MOST_WRITERS, Needs};
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Everything that drover can be told, checked and complete.
@@ -304,27 +305,6 @@ pub enum Escalation {
 pub struct DrillsConfig {
     /// Whether drills may be run here, and events obeyed that ask to be slow or to fail.
     pub enabled: bool,
-}
-
-/// The HTTP server.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HttpConfig {
-    /// Serve HTTP at all.
-    pub enabled: bool,
-    /// Address to listen on; port 0 takes a free one.
-    pub addr: SocketAddr,
-    /// Token that requests must carry. A secret: [`std::fmt::Debug`] hides it.
-    pub token: Option<String>,
-}
-
-impl std::fmt::Debug for HttpConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HttpConfig")
-            .field("enabled", &self.enabled)
-            .field("addr", &self.addr)
-            .field("token", &self.token.as_ref().map(|_| "***"))
-            .finish()
-    }
 }
 
 /// How a start waits for what is not there yet.

@@ -29,7 +29,7 @@ pub(super) fn check(r: &mut Reader<'_>, config: &Config, needs: Needs) {
     let policies = &config.supervision;
     let policies = [policies.consumer, policies.db_writer, policies.dead_letter, policies.metrics, policies.replica];
     table::CHILDREN.iter().zip(policies).for_each(|(child, policy)| restart(r, child, &policy));
-    http(r, config);
+    super::http::check(r, &config.http);
     r.check(
         &["log.filter"],
         tracing_subscriber::EnvFilter::try_new(&config.log.filter).is_ok(),
@@ -235,21 +235,4 @@ fn limits(r: &mut Reader<'_>, config: &Config) {
 
 fn restart(r: &mut Reader<'_>, child: &str, policy: &RestartConfig) {
     order(r, &format!("supervision.{child}.min"), policy.min, &format!("supervision.{child}.max"), policy.max);
-}
-
-fn http(r: &mut Reader<'_>, config: &Config) {
-    let http = &config.http;
-    let token = http.token.as_deref();
-    r.check(
-        &["http.token"],
-        token.is_none_or(|token| !token.is_empty() && token.chars().all(|c| c.is_ascii_graphic())),
-        "is empty or has characters that cannot stand in a header",
-        "Use letters, digits and punctuation of ASCII, without spaces.",
-    );
-    r.check(
-        &["http.addr"],
-        !http.enabled || http.addr.ip().is_loopback() || token.is_some(),
-        "is open to other machines, and no token protects it",
-        "Set DROVER_HTTP_TOKEN to a secret, or listen on 127.0.0.1, or set http.enabled = false.",
-    );
 }

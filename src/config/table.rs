@@ -244,9 +244,21 @@ pub static KEYS: &[Key] = &[
         "http.addr",
         Kind::Text,
         "127.0.0.1:8080",
-        "Address to listen on; any other than loopback needs `http.token`.",
+        "Address to listen on; any other than loopback needs `http.token` or `http.read_only`.",
     ),
-    Key::unset("http.token", Kind::Text, "Token that requests must carry.").secret(),
+    Key::unset("http.token", Kind::Text, "Token of operators; with it nobody is let in without a token.").secret(),
+    Key::unset("http.viewer_token", Kind::Text, "Token of viewers, who see everything and order nothing.").secret(),
+    Key::new("http.read_only", Kind::Flag, "false", "Take no orders over HTTP, whoever gives them."),
+    Key::unset(
+        "http.base_path",
+        Kind::Text,
+        "Path below which a proxy shows the server, such as `/drover`, whether the proxy takes it off or passes it on.",
+    ),
+    Key::unset(
+        "http.masked_fields",
+        Kind::List,
+        "JSON fields of events whose values the API and the page never show, nor the columns that they fill.",
+    ),
     Key::new(
         "startup.wait",
         Kind::Duration,

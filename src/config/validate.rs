@@ -4,7 +4,6 @@
 //! at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -14,10 +13,10 @@ use super::raw::{Layers, properties};
 use super::reader::Reader;
 use super::{
     AuditConfig, Config, ConsumersConfig, DeadLettersConfig, DrillsConfig, Escalation, EventsConfig, FieldMapping,
-    GroupProtocol, HttpConfig, KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig,
-    StartFrom, StartupConfig, StoreConfig, SupervisionConfig,
+    GroupProtocol, KafkaConfig, LimitsConfig, LogConfig, LogFormat, RestartConfig, ShutdownConfig, StartFrom,
+    StartupConfig, StoreConfig, SupervisionConfig,
 };
-use super::{guards, rules};
+use super::{guards, http, rules};
 
 /// Most consumers of one process: each has a librdkafka client with threads of its own.
 pub const MOST_CONSUMERS: usize = 256;
@@ -79,7 +78,7 @@ pub(super) fn validate(layers: &Layers, needs: Needs) -> Result<Config, ConfigEr
             }),
         },
         drills: DrillsConfig { enabled: r.flag("drills.enabled") },
-        http: HttpConfig { enabled: r.flag("http.enabled"), addr: http_addr(r), token: r.optional_text("http.token") },
+        http: http::http(r),
         startup: StartupConfig { wait: r.duration("startup.wait", ANY) },
         shutdown: ShutdownConfig { grace: r.duration("shutdown.grace", ANY), leave: r.flag("shutdown.leave") },
         log: LogConfig {
@@ -228,18 +227,4 @@ fn restart(r: &mut Reader<'_>, child: &str) -> RestartConfig {
         intensity: r.whole(&path("intensity"), 0..=1_000_000),
         period: r.duration(&path("period"), SOME),
     }
-}
-
-/// The address of the HTTP server; `localhost` is 127.0.0.1, other names are not resolved.
-fn http_addr(r: &mut Reader<'_>) -> SocketAddr {
-    const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
-    let text = r.text("http.addr");
-    let numeric = match text.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => text,
-    };
-    let addr = numeric.parse();
-    let remedy = "Write an address such as 127.0.0.1:8080, [::1]:8080 or 0.0.0.0:8080; port 0 takes a free one.";
-    r.check(&["http.addr"], addr.is_ok(), "is not an address and a port", remedy);
-    addr.unwrap_or(LOOPBACK)
 }

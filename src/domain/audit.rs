@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Why offsets have neither row nor dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// Kafka delivered the record before and the record behind, and nothing between: markers, aborted records, compaction.
@@ -67,7 +67,7 @@ pub struct Gap {
 }
 
 /// A range of offsets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OffsetRange {
     /// First offset.
     pub first: i64,
@@ -76,7 +76,7 @@ pub struct OffsetRange {
 }
 
 /// What reading the gaps of a partition again has shown.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GapCheck {
     /// Gaps in which Kafka delivered nothing.
     pub confirmed: u64,
@@ -107,7 +107,7 @@ pub fn wait(last_ms: Option<i64>, now_ms: i64, interval: Duration) -> Duration {
 }
 
 /// What an audit found in one partition, in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PartitionResult {
     /// Topic.
     pub topic: String,
@@ -124,7 +124,7 @@ pub struct PartitionResult {
 }
 
 /// What the last audit of all topics found, in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuditResult {
     /// When it finished, in milliseconds since the epoch.
     pub finished_at_ms: i64,

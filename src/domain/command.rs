@@ -97,7 +97,7 @@ impl Command {
 }
 
 /// What an order did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Done {
     /// One sentence for people.
     pub message: String,
@@ -123,6 +123,9 @@ pub enum CommandError {
     /// Never possible with this value.
     #[error("{0}")]
     Invalid(String),
+    /// Too much is asked at once.
+    #[error("{0}")]
+    Busy(String),
     /// What is needed for it does not answer.
     #[error("{0}")]
     Unavailable(String),
@@ -136,7 +139,7 @@ impl CommandError {
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
-            Self::Unknown(_) | Self::NotNow(_) | Self::Invalid(_) => "refused",
+            Self::Unknown(_) | Self::NotNow(_) | Self::Invalid(_) | Self::Busy(_) => "refused",
             Self::Unavailable(_) | Self::Internal(_) => "failed",
         }
     }

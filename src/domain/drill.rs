@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A fault that can be rehearsed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DrillName {
     /// A consumer's task is aborted.
@@ -142,7 +142,7 @@ impl fmt::Display for DrillName {
 pub const MAX_SECONDS: f64 = 600.0;
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrillRequest {
     /// Which drill.
@@ -156,7 +156,7 @@ pub struct DrillRequest {
 }
 
 /// How far a drill is, or how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DrillState {
     /// The fault is being made, or lasts.
@@ -180,7 +180,7 @@ impl DrillState {
 }
 
 /// What was counted while a drill ran.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DrillSeen {
     /// Children that were started again.
     pub restarts: u64,
@@ -197,7 +197,7 @@ pub struct DrillSeen {
 }
 
 /// What came of a drill.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DrillReport {
     /// Number within this process, from 1.
     pub number: u64,
@@ -280,7 +280,7 @@ impl DrillReport {
 }
 
 /// One drill as `GET /api/v1/drills` lists it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DrillListed {
     /// Its name.
     pub name: DrillName,
@@ -293,7 +293,7 @@ pub struct DrillListed {
 }
 
 /// What can be run, what runs and what ran.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DrillList {
     /// Every drill.
     pub drills: Vec<DrillListed>,

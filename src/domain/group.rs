@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a process says of itself to the others.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct ReplicaSnapshot {
     /// The host that it runs on.
@@ -38,7 +38,7 @@ pub struct ReplicaSnapshot {
 }
 
 /// A consumer of a process.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ConsumerSnapshot {
     /// What it says of itself.
     #[serde(flatten)]
@@ -54,7 +54,7 @@ pub struct ConsumerSnapshot {
 }
 
 /// Whether a process gives signs of life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplicaState {
     /// Its heartbeat is young.
@@ -64,7 +64,7 @@ pub enum ReplicaState {
 }
 
 /// A process of the group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Replica {
     /// Its name.
     pub replica_id: String,
@@ -82,7 +82,7 @@ pub struct Replica {
 }
 
 /// Who reads a partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Owner {
     /// The process.
     pub replica_id: String,
@@ -91,7 +91,7 @@ pub struct Owner {
 }
 
 /// What becomes of a partition's records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PartitionState {
     /// Its owner reads it.
@@ -105,7 +105,7 @@ pub enum PartitionState {
 }
 
 /// A partition of the group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GroupPartition {
     /// Topic.
     pub topic: String,
@@ -130,7 +130,7 @@ pub struct GroupPartition {
 }
 
 /// The group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GroupView {
     /// The consumer group.
     pub group: String,
@@ -232,8 +232,10 @@ mod tests {
             topic: "t".into(),
             partition,
             next_offset: 10 + age_ms,
+            read_offset: None,
             end_offset: Some(100),
             lag: Some(90),
+            newest_timestamp_ms: None,
             stopped: None,
             held: None,
         };

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 pub const KEPT: usize = 100;
 
 /// What the group asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RebalanceKind {
     /// To take partitions.
@@ -36,7 +36,7 @@ impl RebalanceKind {
 }
 
 /// One partition of a rebalance. What was read and not stored is counted in offsets, so that gaps count as well.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct MovedPartition {
     /// Topic.
@@ -58,7 +58,7 @@ pub struct MovedPartition {
 }
 
 /// Who took a partition that another consumer gave up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Taken {
     /// Its process.
     pub replica_id: String,
@@ -71,7 +71,7 @@ pub struct Taken {
 }
 
 /// One rebalance of one consumer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Rebalance {
     /// Running number within the process, from 1.
     pub number: u64,
@@ -127,7 +127,7 @@ impl RebalanceLog {
 }
 
 /// A rebalance and its process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReplicaRebalance {
     /// The process.
     pub replica_id: String,

@@ -6,7 +6,7 @@ use super::hold::Hold;
 use serde::{Deserialize, Serialize};
 
 /// The state of a supervised child.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildState {
     /// Built, not yet at work.
@@ -57,7 +57,7 @@ impl ChildState {
 }
 
 /// The kinds of children.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildKind {
     /// A logical consumer.
@@ -90,7 +90,7 @@ impl ChildKind {
 }
 
 /// Why a child ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
     /// Its work was done.
@@ -123,7 +123,7 @@ impl ExitReason {
 }
 
 /// One end of a child.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ExitRecord {
     /// Why.
     pub reason: ExitReason,
@@ -138,7 +138,7 @@ pub struct ExitRecord {
 }
 
 /// One child as the supervisor sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ChildStatus {
     /// Unique name: the consumer id, `writer-1`, `dead-letter`, `metrics`.
     pub id: String,
@@ -161,7 +161,7 @@ pub struct ChildStatus {
 }
 
 /// One owned partition as its consumer sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PartitionStatus {
     /// Topic.
     pub topic: String,
@@ -169,10 +169,17 @@ pub struct PartitionStatus {
     pub partition: i32,
     /// The next offset that is not stored yet: the position in the database as this owner believes.
     pub next_offset: i64,
+    /// The next offset that is taken from Kafka: what lies between the stored position and it is being written. `None` while
+    /// the partition is not read.
+    #[serde(default)]
+    pub read_offset: Option<i64>,
     /// The last stable offset of the log, where it is known.
     pub end_offset: Option<i64>,
     /// Records between the two; `None` while the end is unknown.
     pub lag: Option<i64>,
+    /// Timestamp of the newest record that its consumer stored, in milliseconds since the epoch.
+    #[serde(default)]
+    pub newest_timestamp_ms: Option<i64>,
     /// Why the partition is not read on.
     pub stopped: Option<PartitionStop>,
     /// By whose order it is not read.
@@ -180,7 +187,7 @@ pub struct PartitionStatus {
 }
 
 /// Why a partition is not read on, and since when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PartitionStop {
     /// A [`crate::domain::failure::StopCode`] by its stable name.
     pub code: String,
@@ -191,7 +198,7 @@ pub struct PartitionStop {
 }
 
 /// What one consumer did since the process started, and what it owns now.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ConsumerStatus {
     /// Consumer id.
     pub id: String,
@@ -209,7 +216,7 @@ pub struct ConsumerStatus {
 }
 
 /// The breaker in front of the store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BreakerStatus {
     /// Open: the store is away, nothing is written.
     pub open: bool,

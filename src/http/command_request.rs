@@ -5,39 +5,62 @@
 //! without asking first (and nobody answers such a question here); and it tells the page's origin. Bound:
 //! [`BODY_BYTES`]. Refuses, never fails.
 
+use std::time::Duration;
+
 use actix_web::dev::ServiceRequest;
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, web};
 use serde::de::DeserializeOwned;
 
+use super::auth::{Caller, Entrance, Role};
 use super::error::Problem;
 use crate::config::HttpConfig;
 
 /// Largest body of an order: names, numbers and one sentence of a reason.
 pub(super) const BODY_BYTES: usize = 16 << 10;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Says of a browser's request where the page that made it came from; no script can set it.
+const FETCH_SITE: &str = "sec-fetch-site";
 /// Says that a request without a body was meant; a foreign page cannot send it.
 pub const REQUEST_HEADER: &str = "x-drover-request";
 /// Who sends an order, such as `user@host`; for the audit log. It proves nothing.
 pub const ACTOR_HEADER: &str = "x-drover-actor";
 /// Longest name of a sender.
-const ACTOR_CHARACTERS: usize = 128;
+pub(super) const ACTOR_CHARACTERS: usize = 128;
+
+/// Whether a request changes something.
+pub(super) fn is_order(request: &ServiceRequest) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+}
 
 /// Why a request that changes something is refused, if it is. Host and token were looked at before.
-pub(super) fn refusal(config: &HttpConfig, request: &ServiceRequest) -> Option<Problem> {
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+pub(super) fn refusal(request: &ServiceRequest) -> Option<Problem> {
+    if !is_order(request) {
         return None;
     }
-    let header =
-        |name: &header::HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    // A foreign page has no token, whatever its origin.
-    if config.token.is_none()
-        && let Some(origin) = header(&header::ORIGIN)
-        && !origin_is_host(origin, header(&header::HOST).unwrap_or_default())
-    {
-        let detail = format!("an order of the page {origin:?} is not taken: it does not come from this server");
+    let text = |value: &header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let header = |name: &header::HeaderName| request.headers().get(name).map(text);
+    // A foreign page has no token, whatever its origin; a cookie it may have the browser send.
+    let with_token = Caller::of(request.request()).is_some_and(|caller| caller.entrance == Entrance::Token);
+    let foreign = match (request.headers().get(FETCH_SITE).map(text), header(&header::ORIGIN)) {
+        _ if with_token => None,
+        (Some(site), _) if site == "same-origin" || site == "none" => None,
+        (Some(site), origin) => Some(origin.unwrap_or(site)),
+        (None, Some(origin)) => {
+            (!origin_is_host(&origin, &header(&header::HOST).unwrap_or_default())).then_some(origin)
+        }
+        (None, None) => None,
+    };
+    if let Some(foreign) = foreign {
+        let detail = format!("an order of the page {foreign:?} is not taken: it does not come from this server");
         return Some(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    let is_json = header(&header::CONTENT_TYPE).map(is_json);
+    // No route takes another method: it will be told so.
+    if !matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
+        return None;
+    }
+    let is_json = header(&header::CONTENT_TYPE).map(|kind| is_json(&kind));
     let empty = header(&header::TRANSFER_ENCODING).is_none()
         && header(&header::CONTENT_LENGTH).is_none_or(|length| length.trim() == "0");
     let meant = empty && request.headers().contains_key(REQUEST_HEADER);
@@ -65,12 +88,28 @@ fn is_json(content_type: &str) -> bool {
     content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
-/// Who sends the order: the name that the sender gives itself, and how it was let in.
+/// Who sends the order: the name that the sender gives itself, and how it was let in. Every handler that changes something
+/// asks for it before anything else.
 ///
 /// # Errors
-/// The name is none.
+/// The sender may order nothing, or the name is none.
 pub(super) fn actor(config: &HttpConfig, request: &HttpRequest) -> Result<String, Problem> {
-    let let_in = if config.token.is_some() { "token" } else { "local" };
+    let caller = match Caller::of(request) {
+        Some(caller) if caller.role == Role::Operator => caller,
+        _ if config.read_only => {
+            let detail = "this server takes no orders: http.read_only is set";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        _ => {
+            let detail = "a viewer cannot order anything; log in with the operator's token (http.token)";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+    };
+    let let_in = match caller.entrance {
+        Entrance::Local => "local",
+        Entrance::Token => "token",
+        Entrance::Session(_) => "session",
+    };
     let Some(name) = request.headers().get(ACTOR_HEADER) else {
         return Ok(let_in.to_owned());
     };
@@ -88,11 +127,22 @@ pub(super) fn actor(config: &HttpConfig, request: &HttpRequest) -> Result<String
 /// # Errors
 /// Larger than [`BODY_BYTES`], not JSON, or with fields that are not known.
 pub(super) async fn body<T: DeserializeOwned>(payload: web::Payload) -> Result<T, Problem> {
-    let bytes = payload
-        .to_bytes_limited(BODY_BYTES)
+    body_within(payload, BODY_BYTES).await
+}
+
+/// The same where a body may have so many bytes.
+///
+/// # Errors
+/// As [`body`].
+pub(super) async fn body_within<T: DeserializeOwned>(payload: web::Payload, most: usize) -> Result<T, Problem> {
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(most))
         .await
         .map_err(|_| {
-            let detail = format!("the body is larger than {BODY_BYTES} bytes");
+            let detail = format!("the body did not arrive within {BODY_TIMEOUT:?}");
+            Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        })?
+        .map_err(|_| {
+            let detail = format!("the body is larger than {most} bytes");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         })?
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("reading the body: {error}")))?;

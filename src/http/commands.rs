@@ -4,17 +4,17 @@
 //! document: 404 for a name that is not there, 409 for what is not possible now, 422 for a value that never is, 503 while
 //! something that is needed does not answer.
 
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::HttpState;
 use super::command_request::{actor, body};
 use super::error::Problem;
-use crate::domain::command::Command;
-use crate::store::audit_log::MAX_ENTRIES;
+use super::query::{query, within};
+use crate::domain::command::{Command, Done};
+use crate::store::audit_log::{LoggedEntry, MAX_ENTRIES};
 
 /// Entries of the log in one answer, when the request does not say.
 const LOG_DEFAULT: u32 = 100;
@@ -33,14 +33,18 @@ pub(super) async fn answer<T: DeserializeOwned>(
 }
 
 /// How many there shall be.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Scale {
+    /// Consumers; as many as now if not said.
     consumers: Option<usize>,
+    /// Writers, likewise.
     writers: Option<usize>,
 }
 
-/// Changes how many consumers and writers there are.
+/// Change how many consumers and writers there are
+#[utoipa::path(post, path = "/api/v1/scale", tag = "orders", request_body = Scale,
+    responses((status = 200, description = "It was done.", body = Done)))]
 pub(super) async fn scale(
     state: web::Data<HttpState>,
     request: HttpRequest,
@@ -50,23 +54,28 @@ pub(super) async fn scale(
 }
 
 /// What may be asked of the log.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
 pub(super) struct LogQuery {
+    /// At most so many; 100 if not said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
-/// Answers with the newest entries of the audit log, newest first.
-pub(super) async fn audit_log(
-    state: web::Data<HttpState>,
-    query: Result<web::Query<LogQuery>, actix_web::Error>,
-) -> Result<HttpResponse, Problem> {
-    let query = query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    let limit = query.limit.unwrap_or(LOG_DEFAULT);
-    if !(1..=MAX_ENTRIES).contains(&limit) {
-        let detail = format!("limit is {limit}, and not 1 to {MAX_ENTRIES}");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
+/// The audit log.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AuditLog {
+    /// Newest first.
+    entries: Vec<LoggedEntry>,
+}
+
+/// Who ordered what, when, and what became of it
+#[utoipa::path(get, path = "/api/v1/audit-log", tag = "orders", params(LogQuery),
+    responses((status = 200, description = "The newest entries.", body = AuditLog)))]
+pub(super) async fn audit_log(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let asked: LogQuery = query(&request)?;
+    let limit = within("limit", asked.limit.unwrap_or(LOG_DEFAULT), 1, MAX_ENTRIES)?;
     let entries = state.operator.get()?.audit_log(limit).await?;
-    Ok(HttpResponse::Ok().json(json!({ "entries": entries })))
+    Ok(HttpResponse::Ok().json(AuditLog { entries }))
 }

@@ -47,6 +47,11 @@ impl DrillSlot {
         let _ = self.port.set(port);
     }
 
+    /// Whether drills may be run here.
+    pub(super) fn allowed(&self) -> bool {
+        self.allowed
+    }
+
     fn get(&self) -> Result<&Arc<dyn DrillPort>, Problem> {
         if !self.allowed {
             return Err(DrillRefused::NotAllowed.into());
@@ -69,24 +74,36 @@ impl From<DrillRefused> for Problem {
     }
 }
 
-/// Answers with every drill and the last reports, newest first.
+/// The drills, and the last reports
+#[utoipa::path(get, path = "/api/v1/drills", tag = "drills",
+    responses((status = 200, description = "Newest report first.", body = DrillList), (status = 403, description = "Drills are not allowed here.", body = super::openapi::Problem, content_type = "application/problem+json")))]
 pub(super) async fn list(state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(state.drills.get()?.list()))
 }
 
-/// Starts a drill; it goes on when the sender goes away.
+/// Run a drill
+///
+/// It breaks something on purpose, and goes on when the sender goes away.
+#[utoipa::path(post, path = "/api/v1/drills", tag = "drills", request_body = DrillRequest,
+    responses((status = 202, description = "Its report as it is now.", body = DrillReport)))]
 pub(super) async fn start(
     state: web::Data<HttpState>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let port = state.drills.get()?;
     let actor = actor(&state.config, &request)?;
+    let port = state.drills.get()?;
     let wanted: DrillRequest = body(payload).await?;
     Ok(HttpResponse::Accepted().json(port.start(&wanted, &actor)?))
 }
 
-/// Answers with the report of one drill.
+/// The report of a drill
+#[utoipa::path(get, path = "/api/v1/drills/{number}", tag = "drills",
+    params(("number" = u64, Path, description = "Number of the drill.", minimum = 0)),
+    responses(
+        (status = 200, description = "Its report.", body = DrillReport), (status = 403, description = "Drills are not allowed here.", body = super::openapi::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There was no such drill, or its report is not kept any more.", body = super::openapi::Problem, content_type = "application/problem+json"),
+    ))]
 pub(super) async fn report(state: web::Data<HttpState>, number: web::Path<u64>) -> Result<HttpResponse, Problem> {
     let number = number.into_inner();
     let report = state.drills.get()?.report(number).ok_or_else(|| {

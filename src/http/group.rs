@@ -4,20 +4,25 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::HttpState;
 use super::error::Problem;
+use crate::domain::group::GroupView;
 use crate::domain::rebalance::{KEPT, ReplicaRebalance, tell_who_took};
 
 /// The rebalances of this process.
-#[derive(Serialize)]
-struct Rebalances {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Rebalances {
+    /// The process.
     replica_id: String,
     /// Oldest first.
     rebalances: Vec<ReplicaRebalance>,
 }
 
-/// All processes of the group, and every partition with its owner.
+/// All processes of the group with their consumers, and every partition with its owner
+#[utoipa::path(get, path = "/api/v1/group", tag = "process",
+    responses((status = 200, description = "The group as this process knows it.", body = GroupView)))]
 pub(super) async fn group(state: web::Data<HttpState>) -> Result<HttpResponse, Problem> {
     match state.board.group() {
         Some(group) => Ok(HttpResponse::Ok().json(&*group)),
@@ -28,7 +33,9 @@ pub(super) async fn group(state: web::Data<HttpState>) -> Result<HttpResponse, P
     }
 }
 
-/// What the last rebalances of this process moved.
+/// What the last rebalances of this process moved
+#[utoipa::path(get, path = "/api/v1/rebalances", tag = "process",
+    responses((status = 200, description = "The rebalances that are kept.", body = Rebalances)))]
 pub(super) async fn rebalances(state: web::Data<HttpState>) -> HttpResponse {
     let replica_id = state.board.identity().replica_id;
     let entry = |rebalance| ReplicaRebalance { replica_id: replica_id.clone(), rebalance };

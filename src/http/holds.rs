@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::HttpState;
 use super::commands::answer;
 use super::error::Problem;
-use crate::domain::command::{Command, Scope};
+use crate::domain::command::{Command, Done, Scope};
 use crate::domain::hold::HoldKind;
 
 /// Longest reason: it stands in the log and on the page.
@@ -19,29 +20,57 @@ const REASON_CHARACTERS: usize = 500;
 const LASTS_SECONDS: u64 = 366 * 24 * 3600;
 
 /// Why a consumer is paused.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HoldConsumer {
+    /// Why, for people: at most 500 characters.
+    #[schema(max_length = 500)]
     reason: Option<String>,
 }
 
 /// Why a partition is held, and whether only while a consumer owns it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HoldPartition {
+    /// Why, for people: at most 500 characters.
+    #[schema(max_length = 500)]
     reason: Option<String>,
+    /// Only if this consumer of this process owns it now.
     consumer_id: Option<String>,
+    /// Until it ends by itself; until it is released if not said.
+    #[schema(minimum = 1, maximum = 31622400)]
     for_seconds: Option<u64>,
 }
 
+/// What may be ordered about a partition.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "its handler takes the path as text, and this describes it")]
+pub(super) enum PartitionOrder {
+    /// Read no further.
+    Pause,
+    /// End a pause.
+    Resume,
+    /// Read no further, because somebody has to look.
+    Quarantine,
+    /// End a quarantine.
+    Release,
+}
+
 /// Whether a partition is released only while a consumer owns it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReleasePartition {
+    /// Only if this consumer of this process owns it now.
     consumer_id: Option<String>,
 }
 
-/// Pauses a consumer.
+/// Pause a consumer
+///
+/// Holds all that the consumer of this process owns.
+#[utoipa::path(post, path = "/api/v1/consumers/{id}/pause", tag = "orders", request_body = Option<HoldConsumer>,
+    params(("id" = String, Path, description = "Id of the consumer.")),
+    responses((status = 200, description = "It is paused.", body = Done), (status = 404, description = "Nothing here has this name.", body = super::openapi::Problem, content_type = "application/problem+json")))]
 pub(super) async fn pause_consumer(
     state: web::Data<HttpState>,
     request: HttpRequest,
@@ -55,7 +84,10 @@ pub(super) async fn pause_consumer(
     .await
 }
 
-/// Lets a consumer read on.
+/// Let a paused consumer read on
+#[utoipa::path(post, path = "/api/v1/consumers/{id}/resume", tag = "orders", request_body = Option<super::children::Nothing>,
+    params(("id" = String, Path, description = "Id of the consumer.")),
+    responses((status = 200, description = "It reads on.", body = Done), (status = 404, description = "Nothing here has this name.", body = super::openapi::Problem, content_type = "application/problem+json")))]
 pub(super) async fn resume_consumer(
     state: web::Data<HttpState>,
     request: HttpRequest,
@@ -68,7 +100,16 @@ pub(super) async fn resume_consumer(
     .await
 }
 
-/// Orders about one partition; the last part of the path says which.
+/// Pause, resume, quarantine or release one partition
+///
+/// Whoever owns it, in any process of the group. To resume and release, only `consumer_id` may be said.
+#[utoipa::path(post, path = "/api/v1/partitions/{topic}/{partition}/{order}", tag = "orders", request_body = Option<HoldPartition>,
+    params(
+        ("topic" = String, Path, description = "Topic."),
+        ("partition" = i32, Path, description = "Partition.", minimum = 0),
+        ("order" = PartitionOrder, Path, description = "What to do."),
+    ),
+    responses((status = 200, description = "It was done.", body = Done), (status = 404, description = "Nothing here has this name.", body = super::openapi::Problem, content_type = "application/problem+json")))]
 pub(super) async fn partition(
     state: web::Data<HttpState>,
     request: HttpRequest,

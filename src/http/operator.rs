@@ -11,12 +11,15 @@ use futures::future::BoxFuture;
 use super::error::Problem;
 use crate::domain::command::{Command, CommandError, Done};
 use crate::domain::status::ExitRecord;
-use crate::store::audit_log::LoggedEntry;
+use crate::store::audit_log::{AuditEntry, LoggedEntry};
 
 /// Carries out orders. A future that is dropped does not undo or stop an order that was begun.
 pub trait Operator: Send + Sync + 'static {
     /// Carries out an order of `actor` and writes it to the audit log, whatever became of it.
     fn execute(&self, actor: String, command: Command) -> BoxFuture<'static, Result<Done, CommandError>>;
+
+    /// Writes down what somebody did that is no order to drover itself, such as logging in.
+    fn note(&self, entry: AuditEntry) -> BoxFuture<'static, ()>;
 
     /// The last ends of a child, oldest first.
     fn exits(&self, child: String) -> BoxFuture<'static, Result<Vec<ExitRecord>, CommandError>>;
@@ -51,9 +54,11 @@ impl From<CommandError> for Problem {
             CommandError::Unknown(_) => StatusCode::NOT_FOUND,
             CommandError::NotNow(_) => StatusCode::CONFLICT,
             CommandError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            CommandError::Busy(_) => StatusCode::TOO_MANY_REQUESTS,
             CommandError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             CommandError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.to_string())
+        let problem = Self::new(status, error.to_string());
+        if matches!(error, CommandError::Busy(_)) { problem.retry_after(1) } else { problem }
     }
 }

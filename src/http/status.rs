@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::HttpState;
 use crate::board::{Board, Identity, Readiness};
@@ -12,8 +13,8 @@ use crate::domain::audit::AuditResult;
 use crate::domain::status::{BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus};
 
 /// The document. Times that end in `_ms` are milliseconds since the epoch, `uptime_ms` milliseconds since the start.
-#[derive(Serialize)]
-struct Status<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Status<'a> {
     #[serde(flatten)]
     identity: Identity,
     started_at_ms: i64,
@@ -29,7 +30,8 @@ struct Status<'a> {
 }
 
 /// A consumer: what it says of itself, and what the supervisor says of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusConsumer)]
 struct Consumer {
     #[serde(flatten)]
     status: ConsumerStatus,
@@ -39,7 +41,9 @@ struct Consumer {
     lag: Option<i64>,
 }
 
-/// Answers with the board as it is now.
+/// The supervision tree, consumers, partitions with lag, and the breaker
+#[utoipa::path(get, path = "/api/v1/status", tag = "process",
+    responses((status = 200, description = "What the process knows of itself now.", body = Status<'_>)))]
 pub(super) async fn status(state: web::Data<HttpState>) -> HttpResponse {
     let board = &state.board;
     let children = board.children();

@@ -11,7 +11,7 @@ use serde::Serialize;
 pub const MAX_ENTRIES: u32 = 1_000;
 
 /// What somebody did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct AuditEntry {
     /// Who: `user@host` of a command line, or the name of a token.
     pub actor: String,
@@ -26,7 +26,7 @@ pub struct AuditEntry {
 }
 
 /// An entry as it was written down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LoggedEntry {
     /// Ascending in the order of writing.
     pub id: i64,

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod audit_log;
 pub mod audit_marks;
 pub mod bench;
+pub mod events;
 pub mod faulty;
 pub mod headers;
 pub mod holds;
@@ -19,6 +20,7 @@ pub mod row;
 pub mod row_maker;
 mod rules;
 pub mod sqlite;
+pub mod statistics;
 pub mod tiles;
 
 use crate::config::{StoreConfig, hide_password};
@@ -28,6 +30,7 @@ use crate::domain::failure::FailureClass;
 use crate::domain::record::OwnedRecord;
 use audit_log::AuditLogStore;
 use audit_marks::AuditStore;
+use events::EventStore;
 use futures::future::BoxFuture;
 use holds::HoldStore;
 use lease::LeaseStore;
@@ -35,6 +38,7 @@ use offsets::OffsetStore;
 use postgres::connect::PgSettings;
 use replicas::ReplicaStore;
 use rules::{identity_refused, migration_state, topic_unknown};
+use statistics::StatisticsStore;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -280,7 +284,17 @@ pub struct Migration {
 
 /// See the module.
 pub trait Store:
-    AuditLogStore + AuditStore + HoldStore + LeaseStore + OffsetStore + ReplicaStore + Send + Sync + 'static
+    AuditLogStore
+    + AuditStore
+    + EventStore
+    + HoldStore
+    + LeaseStore
+    + OffsetStore
+    + ReplicaStore
+    + StatisticsStore
+    + Send
+    + Sync
+    + 'static
 {
     /// `postgres` or `sqlite`, for logs.
     fn kind(&self) -> &'static str;

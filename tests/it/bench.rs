@@ -113,6 +113,27 @@ async fn a_group_that_is_waited_for_is_measured_beside_the_ceiling() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_the_live_stream_are_measured_in_pairs_with_and_without_them() {
+    let Some(scene) = Scene::new(1).await else { return };
+    let arguments = "bench pipeline --events 3000 --partitions 3 --stream-clients 5 --repeat 2 --json -";
+    let report = report(&scene.drover(&arguments.split(' ').collect::<Vec<_>>()).run("bench").await);
+    assert_exact(&report);
+    let stream = &report["stream"];
+    assert_exact(&stream["without"]);
+    let runs = |report: &Value| report["runs"].as_array().unwrap().len();
+    assert_eq!((runs(&report), runs(&stream["without"]), number(stream, "clients")), (2, 2, 5.0), "{report:#}");
+    assert!(number(&report, "stream_bytes") > 1_000.0 && stream["without"]["stream_bytes"].is_null(), "{report:#}");
+    if cfg!(target_os = "linux") {
+        let cost = |report: &Value, run: usize| number(&report["runs"][run], "own_cpu_s_per_million");
+        for run in 0..2 {
+            let added = cost(&report, run) - cost(&stream["without"], run);
+            assert!((stream["pairs"][run].as_f64().unwrap() - added).abs() < 0.002, "{report:#}");
+        }
+        assert!(stream["added_own_cpu_s_per_million"].is_number(), "{report:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ceiling_is_measured_without_kafka() {
     let Some(scene) = Scene::new(1).await else { return };
     let file = scene_file(&scene);

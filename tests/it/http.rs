@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use crate::support::server::{Running, client};
 use drover::board::{Board, Identity};
-use drover::config::{DrillsConfig, HttpConfig};
+use drover::config::HttpConfig;
+use drover::domain::mask::Mask;
 use drover::domain::status::{
     BreakerStatus, ChildKind, ChildState, ChildStatus, ConsumerStatus, ExitReason, ExitRecord, PartitionStatus,
     PartitionStop,
 };
-use drover::http::{DrillSlot, HttpState, OperatorSlot, serve};
+use drover::http::{HttpState, serve};
 use drover::metrics::Metrics;
 use serde_json::{Value, json};
 
@@ -54,8 +55,10 @@ fn consumer(stopped: Option<PartitionStop>) -> ConsumerStatus {
             topic: "user_events".into(),
             partition: 0,
             next_offset: 42,
+            read_offset: None,
             end_offset: Some(50),
             lag: Some(8),
+            newest_timestamp_ms: None,
             stopped,
             held: None,
         }],
@@ -151,7 +154,7 @@ fn promtool_accepts_the_metrics() {
     metrics.set_partition_stopped("user_events", 0, "position.lost");
     metrics.store_batch_rows.observe(10.0);
     metrics.store_transaction_duration_seconds.with_label_values(&["stored"]).observe(0.01);
-    server.get("/nothing");
+    server.get("/api/v1/nothing");
     let answer = server.get("/metrics");
     assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = answer.text().unwrap();
@@ -193,10 +196,10 @@ fn a_foreign_host_name_is_refused_without_a_token_and_addresses_are_not() {
 }
 
 #[test]
-fn a_configured_token_is_needed_for_everything_but_health() {
+fn a_configured_token_is_needed_for_everything_but_health_and_the_page() {
     let server = Running::start(Some(TOKEN));
     turn_green(&server);
-    for path in ["/", "/metrics", "/api/v1/status", "/assets/page.js", "/nothing"] {
+    for path in ["/metrics", "/api/v1/status", "/api/v1/children", "/%61pi/v1/status", "/api/v1/audit-log"] {
         let answer = server.get(path);
         assert_eq!(answer.status(), 401, "{path}");
         assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"drover\"");
@@ -204,7 +207,8 @@ fn a_configured_token_is_needed_for_everything_but_health() {
         assert_eq!(problem["status"], 401);
         assert!(!problem.to_string().contains(TOKEN));
     }
-    for path in ["/health/live", "/health/ready"] {
+    // The page holds no data, and asks for the token.
+    for path in ["/health/live", "/health/ready", "/", "/consumers", "/api/v1/session"] {
         assert_eq!(server.get(path).status(), 200, "{path}");
     }
     let ask = |path: &str, token: &str| {
@@ -227,16 +231,37 @@ fn the_page_comes_with_a_policy_that_allows_no_foreign_and_no_inline_script() {
     assert_eq!(answer.status(), 200);
     let headers = answer.headers().clone();
     let policy = headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.starts_with("default-src 'self';") && policy.contains("frame-ancestors 'none'"), "{policy}");
-    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(
+        policy,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
+         connect-src 'self'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+    );
     assert_eq!(headers["x-content-type-options"], "nosniff");
     let page = answer.text().unwrap();
     assert!(!page.contains("style=") && !page.contains("<style") && !page.contains(" onclick"), "{page}");
-    assert_eq!(page.matches("<script").count(), page.matches("<script src=\"/assets/").count());
-    for link in page.split(['"', '\'']).filter(|part| part.starts_with('/')) {
-        assert_ne!(server.get(link).status(), 404, "{link} is linked from the page");
+    for script in page.split("<script").skip(1) {
+        let (tag, text) = script.split_once('>').unwrap();
+        assert!(tag.contains("src=\"./assets/") && text.starts_with("</script>"), "{script}");
     }
-    assert_eq!(server.get("/assets/page.js").headers()["content-type"], "text/javascript; charset=utf-8");
+    assert!(page.contains("<base href=\"/\">") && headers["cache-control"] == "no-cache", "{page}");
+    let known = client().get(format!("http://{}/", server.addr)).header("if-none-match", &headers["etag"]);
+    assert_eq!(known.send().unwrap().status(), 304);
+    let links: Vec<&str> = page.split('"').filter_map(|part| part.strip_prefix("./assets/")).collect();
+    assert!(
+        links.iter().any(|link| link.ends_with(".js")) && links.iter().any(|link| link.ends_with(".css")),
+        "{page}"
+    );
+    for link in links {
+        let answer = client().get(format!("http://{}/assets/{link}", server.addr)).header("accept-encoding", "gzip");
+        let answer = answer.send().unwrap();
+        assert_eq!(answer.status(), 200, "{link} is linked from the page");
+        assert_eq!(answer.headers()["cache-control"], "public, max-age=31536000, immutable", "{link}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{link}");
+        if link.ends_with(".js") {
+            assert_eq!(answer.headers()["content-type"], "text/javascript; charset=utf-8");
+            assert_eq!(answer.headers()["content-encoding"], "gzip");
+        }
+    }
 }
 
 #[test]
@@ -248,7 +273,10 @@ fn what_is_not_there_and_what_cannot_be_done_are_problem_documents() {
     let problem: Value = answer.json().unwrap();
     assert_eq!(
         problem,
-        json!({"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is nothing at /api/v1/nothing"})
+        json!({
+            "type": "about:blank", "title": "Not Found", "status": 404, "code": "not_found",
+            "detail": "there is nothing at /api/v1/nothing"
+        })
     );
     assert_eq!(server.get("/assets/secret").status(), 404);
 
@@ -265,13 +293,14 @@ fn what_is_not_there_and_what_cannot_be_done_are_problem_documents() {
 fn an_address_that_is_taken_is_named_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let state = HttpState {
-        board: Arc::new(Board::new(Identity::default(), 0)),
-        metrics: Metrics::new().unwrap(),
-        config: HttpConfig { enabled: true, addr, token: Some(TOKEN.into()) },
-        operator: OperatorSlot::default(),
-        drills: DrillSlot::new(&DrillsConfig { enabled: false }),
-    };
+    let config = HttpConfig { addr, token: Some(TOKEN.into()), ..HttpConfig::default() };
+    let state = HttpState::new(
+        Arc::new(Board::new(Identity::default(), 0)),
+        Metrics::new().unwrap(),
+        config,
+        Mask::default(),
+        Arc::default(),
+    );
     let error = actix::System::new().block_on(async { serve(state).err() }).unwrap().to_string();
     assert!(error.starts_with(&format!("cannot listen on http.addr = {addr}: ")), "{error}");
     assert!(error.contains("another program") && error.contains("--http-addr"), "{error}");

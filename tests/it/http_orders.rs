@@ -4,7 +4,7 @@ use crate::support::server::{Running, client};
 use drover::domain::command::{Command, CommandError, Done};
 use drover::domain::status::ExitRecord;
 use drover::http::Operator;
-use drover::store::audit_log::LoggedEntry;
+use drover::store::audit_log::{AuditEntry, LoggedEntry};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::Method;
@@ -40,6 +40,10 @@ impl Operator for Recorder {
         self.0.lock().unwrap().push((actor, command));
         let unknown = || CommandError::Unknown("there is no child \"consumer-9\"".into());
         async move { if known { Ok(Done::new("done")) } else { Err(unknown()) } }.boxed()
+    }
+
+    fn note(&self, _: AuditEntry) -> BoxFuture<'static, ()> {
+        async {}.boxed()
     }
 
     fn exits(&self, _: String) -> BoxFuture<'static, Result<Vec<ExitRecord>, CommandError>> {

@@ -162,6 +162,7 @@ impl Process {
                 dead_letters: Arc::new(Notify::new()),
                 processor: None,
                 ends: Arc::default(),
+                feed: Arc::default(),
                 board: Arc::clone(&parts.board),
                 metrics: parts.metrics.clone(),
                 leave: Arc::new(AtomicBool::new(false)),

@@ -3,15 +3,20 @@
 
 use crate::store::{SimStore, not_here};
 use drover::domain::audit::AuditResult;
+use drover::domain::event_search::EventFilter;
 use drover::domain::hold::{Hold, HoldKind, HoldScope};
+use drover::domain::lookback::{Partition, Run, Window};
 use drover::store::audit_log::{AuditEntry, AuditLogStore, LoggedEntry};
 use drover::store::audit_marks::{AuditMark, AuditStore, AuditTurn, Audited, PastIncarnation};
+use drover::store::events::{EventStore, ReadRun, StoredEvent};
 use drover::store::holds::HoldStore;
 use drover::store::lease::{LeaseSession, LeaseStore, SessionName};
 use drover::store::offsets::{OffsetChange, OffsetStore};
 use drover::store::replicas::{ReplicaBeat, ReplicaStore, StoredPosition, StoredReplica};
+use drover::store::statistics::{StatisticsStore, StoredStatistics};
 use drover::store::{StoreError, StoreIdentity};
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,6 +96,45 @@ impl ReplicaStore for SimStore {
         not_here()
     }
     fn positions(&self) -> Answer<'_, Vec<StoredPosition>> {
+        not_here()
+    }
+}
+
+impl EventStore for SimStore {
+    fn event_partitions(&self) -> Answer<'_, Vec<Partition>> {
+        not_here()
+    }
+    fn has_event_index<'a>(&'a self, _: &'a str) -> Answer<'a, bool> {
+        not_here()
+    }
+    fn last_below<'a>(
+        &'a self,
+        _: &'a [Run],
+        _: &'a [(usize, i64)],
+        _: Duration,
+    ) -> Answer<'a, BTreeMap<usize, (i64, i64)>> {
+        not_here()
+    }
+    fn look_back<'a>(
+        &'a self,
+        _: &'a [Run],
+        _: &'a [Window],
+        _: usize,
+        _: &'a EventFilter,
+        _: Duration,
+    ) -> Answer<'a, Vec<ReadRun>> {
+        not_here()
+    }
+    fn event<'a>(&'a self, _: &'a str, _: i32, _: i64) -> Answer<'a, Option<StoredEvent>> {
+        not_here()
+    }
+    fn gap_at<'a>(&'a self, _: &'a str, _: i32, _: i64) -> Answer<'a, Option<String>> {
+        not_here()
+    }
+}
+
+impl StatisticsStore for SimStore {
+    fn statistics(&self, _: i64, _: Duration) -> Answer<'_, StoredStatistics> {
         not_here()
     }
 }

@@ -197,6 +197,7 @@ mod tests {
             incarnation: 1,
             read: Some(ReadPosition::at(0)),
             stored: 0,
+            newest_timestamp_ms: None,
             queued: 0,
             lane: 0,
             stop: None,

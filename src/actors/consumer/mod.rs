@@ -39,6 +39,7 @@ use crate::domain::event::Mapping;
 use crate::domain::hold::Hold;
 use crate::domain::status::{ChildState, ConsumerStatus};
 use crate::domain::storm::StormLimits;
+use crate::feed::Feed;
 use crate::kafka::client::ClientIds;
 use crate::kafka::error::KafkaError;
 use crate::kafka::group_client::{Group, GroupClient as _, KafkaGroup, RecordStream as _};
@@ -110,6 +111,8 @@ pub struct ConsumerTask<G: Group = KafkaGroup> {
     pub processor: Option<Arc<dyn Processor>>,
     /// Ends of the partitions, as the metrics actor samples them.
     pub ends: Arc<EndOffsets>,
+    /// Where committed batches are shown.
+    pub feed: Arc<Feed>,
     /// Live state.
     pub board: Arc<Board>,
     /// Metrics.

@@ -4,16 +4,25 @@
 //! runs.
 
 use super::processing::InProcess;
+use crate::domain::batch::Batch;
 use crate::domain::event::Mapping;
 use crate::domain::failure::StopCode;
 use crate::domain::hold::Hold;
 use crate::domain::offsets::ReadPosition;
+use crate::domain::record::TimestampType;
 use crate::domain::status::PartitionStop;
 use crate::domain::storm::StormGuard;
 use crate::domain::watchdog::PositionWatch;
 use crate::kafka::rebalance::TopicPartition;
 use prometheus::IntCounter;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Rows of a batch that are always looked at for their newest timestamps: a glance.
+const FEW_ROWS: usize = 256;
+/// Of larger batches one in this time.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One owned partition.
 pub struct OwnedPartition {
@@ -26,6 +35,8 @@ pub struct OwnedPartition {
     pub read: Option<ReadPosition>,
     /// The position in the store, as this owner believes.
     pub stored: i64,
+    /// Timestamp of the newest record that was stored, in milliseconds since the epoch; not looked at in every batch.
+    pub newest_timestamp_ms: Option<i64>,
     /// The position that batches under way lead to: where the next batch begins.
     pub queued: i64,
     /// The lane of its batches.
@@ -93,6 +104,8 @@ pub struct TopicCounters {
 pub struct Owned {
     list: Vec<OwnedPartition>,
     last: usize,
+    /// When a batch was last looked at for its newest timestamps.
+    looked: Option<Instant>,
 }
 
 impl Owned {
@@ -129,6 +142,21 @@ impl Owned {
         let place = self.place(&id.topic, id.partition)?;
         self.last = 0;
         Some(self.list.swap_remove(place))
+    }
+
+    /// Notes how new the last row of each partition in a committed batch is. Not in every batch: it is shown once a second.
+    pub fn note_newest(&mut self, batch: &Batch, now: Instant) {
+        if batch.metas().len() > FEW_ROWS && self.looked.is_some_and(|looked| now < looked + LOOK_AGAIN) {
+            return;
+        }
+        self.looked = Some(now);
+        for (slot, advance) in batch.advances().iter().enumerate() {
+            let last = batch.metas().iter().rev().find(|meta| usize::from(meta.slot) == slot);
+            let known = last.filter(|meta| meta.timestamp.kind != TimestampType::NotAvailable);
+            if let (Some(meta), Some(place)) = (known, self.place(&advance.topic, advance.partition)) {
+                self.list[place].newest_timestamp_ms = Some(meta.timestamp.ms);
+            }
+        }
     }
 
     /// How many.

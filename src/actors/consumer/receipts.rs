@@ -8,7 +8,7 @@ use super::{Answer, ExitError, IDENTITY_CHECK, IDLE_MEMBER_AFTER, Work, store_fa
 use crate::actors::writer_pool::{WriteReply, WriterSlot};
 use crate::domain::batch::Batch;
 use crate::domain::failure::{FailureClass, StopCode};
-use crate::domain::offsets::Passed;
+use crate::domain::offsets::{Passed, ReadPosition};
 use crate::domain::status::{ChildState, PartitionStatus};
 use crate::kafka::group_client::{Group, GroupClient as _, RecordStream as _, RecordsOf};
 use crate::kafka::rebalance::TopicPartition;
@@ -111,6 +111,8 @@ impl<G: Group> Work<'_, G> {
         match result {
             Ok(receipt) => {
                 self.moved(lane, &batch, receipt.duplicates);
+                self.owned.note_newest(&batch, Instant::now());
+                self.task.feed.committed(&batch);
                 let storms = self.judge_stored(&batch);
                 if !batch.dead_letters().is_empty() {
                     self.task.dead_letters.notify_one();
@@ -317,8 +319,10 @@ impl<G: Group> Work<'_, G> {
                 topic: topic.to_owned(),
                 partition: partition.id.partition,
                 next_offset: partition.stored,
+                read_offset: partition.read.as_ref().map(ReadPosition::expected),
                 end_offset,
                 lag,
+                newest_timestamp_ms: partition.newest_timestamp_ms,
                 stopped: partition.stop.clone(),
                 held: partition.held.clone(),
             });

@@ -122,6 +122,7 @@ impl<G: Group> Work<'_, G> {
             read: (stop.is_none() && !unanswered).then(|| ReadPosition::at(next_offset)),
             incarnation,
             stored: next_offset,
+            newest_timestamp_ms: None,
             queued: next_offset,
             lane,
             stop,

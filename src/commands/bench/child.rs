@@ -175,7 +175,10 @@ impl Drover {
     }
 
     /// The client of its API, once it listens.
-    async fn client(&mut self) -> anyhow::Result<&Client> {
+    ///
+    /// # Errors
+    /// It does not within [`START_TIMEOUT`], or has ended.
+    pub async fn client(&mut self) -> anyhow::Result<&Client> {
         let deadline = Instant::now() + START_TIMEOUT;
         while self.client.is_none() {
             self.check_alive()?;

@@ -54,6 +54,9 @@ pub struct Run {
     pub rows_per_transaction: Option<f64>,
     /// Bytes of write-ahead log that the server wrote meanwhile.
     pub wal_bytes: Option<u64>,
+    /// Bytes that the clients of the live stream read together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_bytes: Option<u64>,
     /// From the producer to the commit, in milliseconds.
     pub latency_ms: Option<Percentiles>,
     /// Events in it.
@@ -129,6 +132,31 @@ pub fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
+/// What clients of the live stream cost, from pairs of runs without and with them.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamCost {
+    /// How many there were.
+    pub clients: u32,
+    /// CPU seconds of drover per million events that they added: the median of the pairs.
+    pub added_own_cpu_s_per_million: Option<f64>,
+    /// Of each pair.
+    pub pairs: Vec<f64>,
+    /// The runs without them.
+    pub without: Runs,
+}
+
+impl StreamCost {
+    /// From the runs without them and those with them, in pairs.
+    #[must_use]
+    pub fn new(clients: u32, without: Runs, with: &Runs) -> Self {
+        let added =
+            |(without, with): (&Run, &Run)| Some(round(with.own_cpu_s_per_million? - without.own_cpu_s_per_million?));
+        let pairs: Vec<f64> = without.runs.iter().zip(&with.runs).filter_map(added).collect();
+        let added_own_cpu_s_per_million = median(&pairs).and_then(|at| pairs.get(at).copied());
+        Self { clients, added_own_cpu_s_per_million, pairs, without }
+    }
+}
+
 /// The runs of one kind, the median among them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Runs {
@@ -177,6 +205,16 @@ mod tests {
         assert_eq!(stored(10, Account { rows: 8, dead_letters: 1, distinct: 9 }), (1, 0));
         assert_eq!(stored(10, Account { rows: 10, dead_letters: 0, distinct: 9 }), (1, 1));
         assert_eq!(stored(10, Account { rows: 11, dead_letters: 0, distinct: 11 }), (0, 1));
+    }
+
+    #[test]
+    fn what_clients_cost_is_the_median_of_the_pairs() {
+        let runs = |costs: [f64; 3]| {
+            let run = |cost| Run { own_cpu_s_per_million: Some(cost), ..Run::default() };
+            Runs::new(costs.map(run).to_vec()).unwrap()
+        };
+        let cost = StreamCost::new(20, runs([1.0, 2.0, 3.0]), &runs([1.05, 2.5, 3.01]));
+        assert_eq!((cost.added_own_cpu_s_per_million, cost.pairs), (Some(0.05), vec![0.05, 0.5, 0.01]));
     }
 
     #[test]

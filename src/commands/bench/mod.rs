@@ -7,6 +7,7 @@ mod child;
 mod figures;
 mod ground;
 mod latency;
+mod lookers;
 mod meter;
 mod pipeline;
 mod processes;
@@ -18,7 +19,7 @@ use crate::app;
 use crate::cli::{BenchCommand, BenchFlags, BenchLatencyArgs, BenchPipelineArgs, BenchStoreArgs};
 use crate::config::{Config, EventsConfig, KafkaConfig};
 use anyhow::{Context as _, bail};
-use figures::{Run, Runs};
+use figures::{Run, Runs, StreamCost};
 use ground::Ground;
 use latency::Stream;
 use pipeline::Drain;
@@ -83,9 +84,10 @@ async fn measure_pipeline(args: &BenchPipelineArgs, ground: &mut Ground<'_>, sto
     if delivered != args.events {
         bail!("{delivered} of {} events were sent", args.events);
     }
-    let drain = Drain { topic: &topic, partitions, delivered, wait_for_group: args.wait_for_group };
+    let drain = Drain { topic: &topic, partitions, delivered, wait_for_group: args.wait_for_group, stream_clients: 0 };
+    let looked_at = Drain { stream_clients: args.stream_clients.unwrap_or(0), ..drain };
     let rows = Rows { events: args.events, event_bytes, partitions };
-    let (mut runs, mut ceilings) = (Vec::new(), Vec::new());
+    let (mut runs, mut ceilings, mut without) = (Vec::new(), Vec::new(), Vec::new());
     let mut versions = None;
     for number in 1..=repeat {
         tracing::info!(run = number, of = repeat, "measuring");
@@ -94,16 +96,29 @@ async fn measure_pipeline(args: &BenchPipelineArgs, ground: &mut Ground<'_>, sto
             let run = store::run(ground, &rows, &mapping()).await;
             ceilings.push(finish(ground, &mut versions, run).await?);
         }
-        let run = pipeline::run(ground, &drain).await;
-        runs.push(finish(ground, &mut versions, run).await?);
+        // Every second pair the other way round: what comes second finds warmer caches.
+        let turns = match args.stream_clients {
+            None => &[true][..],
+            Some(_) if number % 2 == 1 => &[false, true],
+            Some(_) => &[true, false],
+        };
+        for &with in turns {
+            let run = pipeline::run(ground, if with { &looked_at } else { &drain }).await;
+            let run = finish(ground, &mut versions, run).await?;
+            if with { runs.push(run) } else { without.push(run) }
+        }
     }
     let settings = json!({
         "events": args.events,
         "poison": args.poison,
         "compression": args.compression.as_str(),
         "wait_for_group": args.wait_for_group,
+        "stream_clients": args.stream_clients,
     });
-    report("pipeline", runs, ceilings, settings, &args.common, ground, versions)
+    let mut report = report("pipeline", runs, ceilings, settings, &args.common, ground, versions)?;
+    let clients = args.stream_clients.zip(Runs::new(without));
+    report.stream = clients.map(|(clients, without)| StreamCost::new(clients, without, &report.runs));
+    Ok(report)
 }
 
 async fn measure_store(args: &BenchStoreArgs, ground: &mut Ground<'_>) -> anyhow::Result<Report> {
@@ -182,6 +197,7 @@ fn report(
         bench,
         id: ground.id.clone(),
         ratio: Report::ratio(&runs, store.as_ref()),
+        stream: None,
         runs,
         store,
         settings,

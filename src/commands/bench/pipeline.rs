@@ -5,6 +5,7 @@
 
 use super::figures::Run;
 use super::ground::{Ground, Stage};
+use super::lookers::Lookers;
 use super::meter::{Follow, Meter};
 use super::processes::pid_of;
 use crate::domain::hold::{Hold, HoldKind, HoldScope};
@@ -26,6 +27,8 @@ pub struct Drain<'a> {
     pub delivered: u64,
     /// Hold all partitions until the group has come together.
     pub wait_for_group: bool,
+    /// Clients that look at its live stream meanwhile.
+    pub stream_clients: u32,
 }
 
 /// Drains the topic once.
@@ -47,6 +50,10 @@ pub async fn run(ground: &mut Ground<'_>, drain: &Drain<'_>) -> anyhow::Result<R
     let meter = Meter::start(&mut *stage.session, &stage.facts, Some(&brokers), None).await?;
     let Stage { session, child, .. } = ground.start(drain.topic)?;
     let child = child.as_mut().context("it was started just now")?;
+    let lookers = match drain.stream_clients {
+        0 => None,
+        clients => Some(Lookers::start(child.client().await?, clients).await?),
+    };
     if let Some(store) = held {
         let partitions = usize::try_from(drain.partitions).unwrap_or(0);
         // The holds are no reason not to be ready, but the lag that they cause may be.
@@ -65,12 +72,14 @@ pub async fn run(ground: &mut Ground<'_>, drain: &Drain<'_>) -> anyhow::Result<R
         }
     };
     let costs = meter.stop(&mut **session, pid).await?;
+    let stream_bytes = lookers.map(Lookers::stop).transpose()?;
     let transactions = child.transactions(drain.delivered).await?;
     let stopped = child_stopped(ground).await;
     let Stage { session, .. } = ground.stage()?;
     let account = session.account(drain.topic).await?;
     stopped?;
-    Ok(Run::of_drain(drain.delivered, &seen, &costs, transactions, account))
+    let run = Run::of_drain(drain.delivered, &seen, &costs, transactions, account);
+    Ok(Run { stream_bytes, ..run })
 }
 
 /// Stops the process before its rows are counted, so that the counting costs nobody anything.

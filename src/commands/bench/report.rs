@@ -4,7 +4,7 @@
 //! rate (of latency: the median p99) is marked, and its figures stand at the top of the JSON object. Fails only where nobody
 //! takes the output.
 
-use super::figures::{Run, Runs, round};
+use super::figures::{Run, Runs, StreamCost, round};
 use super::processes::Machine;
 use crate::commands::table::print_table;
 use crate::domain::bench::Percentiles;
@@ -27,6 +27,9 @@ pub struct Report {
     /// The runs of the ceiling, where it was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Runs>,
+    /// What clients of the live stream cost, where there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamCost>,
     /// The median steady rate over that of the ceiling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
@@ -81,7 +84,8 @@ impl Report {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         let ceiling = self.store.iter().flat_map(|runs| &runs.runs);
-        self.runs.runs.iter().chain(ceiling).all(Run::is_exact)
+        let without = self.stream.iter().flat_map(|stream| &stream.without.runs);
+        self.runs.runs.iter().chain(ceiling).chain(without).all(Run::is_exact)
     }
 
     /// Writes the JSON object where it is wanted, and the table to `out` unless that is where.
@@ -116,6 +120,11 @@ impl Report {
         } else {
             writeln!(out)?;
         }
+        if let Some(stream) = &self.stream {
+            writeln!(out, "nobody looks at the live stream")?;
+            print_drains(&stream.without, out)?;
+            writeln!(out, "\n{} clients look at it", stream.clients)?;
+        }
         if self.bench == "latency" {
             print_latency(&self.runs, out)?
         } else {
@@ -123,6 +132,14 @@ impl Report {
         }
         if self.runs.runs.len() > 1 {
             writeln!(out, "* the median run")?;
+        }
+        if let Some(StreamCost { clients, added_own_cpu_s_per_million: added, pairs, .. }) = &self.stream {
+            let pairs: Vec<String> = pairs.iter().map(|pair| format!("{pair:+.3}")).collect();
+            let (added, pairs) = (shown(*added, 3), pairs.join(" "));
+            writeln!(
+                out,
+                "\n{clients} clients of the live stream add {added} own CPU seconds per million events ({pairs})"
+            )?;
         }
         if let Some(ratio) = self.ratio {
             writeln!(out, "\npipeline / store, steady: {ratio:.2}")?;

@@ -5,6 +5,7 @@
 
 use super::{Load, Stops, Target, now_ms};
 use crate::cli::{ProduceArgs, ProduceMode};
+use crate::domain::burst::Pace;
 use crate::domain::generator::{DEFAULT_EVENT_BYTES, EventGenerator, PoisonKind};
 use crate::kafka::error::{KafkaErrorKind, KafkaResult};
 use crate::kafka::producer::DeliveryCounts;
@@ -65,26 +66,6 @@ impl Plan {
             event_bytes: usize::try_from(load.event_bytes).unwrap_or(DEFAULT_EVENT_BYTES),
             partitions: load.partitions,
         }
-    }
-}
-
-/// When the events of a stream are due, counted from its start.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::commands) struct Pace {
-    /// Events a second.
-    pub(in crate::commands) rate: u64,
-}
-
-impl Pace {
-    /// Events that are due when so much time has passed.
-    pub(in crate::commands) fn due(self, elapsed: Duration) -> u64 {
-        u64::try_from(elapsed.as_nanos() * u128::from(self.rate) / 1_000_000_000).unwrap_or(u64::MAX)
-    }
-
-    /// When event `n` (from 1 on) is due: the first moment at which [`Pace::due`] counts it.
-    pub(super) fn due_at(self, n: u64) -> Duration {
-        let nanos = (u128::from(n) * 1_000_000_000).div_ceil(u128::from(self.rate.max(1)));
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 

@@ -1,13 +1,11 @@
 //! The command against the embedded broker: what arrives, what is refused, what the summary says.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use super::generated::Pace;
 use super::*;
 use crate::cli::{Cli, Command};
 use crate::kafka::embedded::EmbeddedBroker;
 use crate::kafka::test_support::kafka_config;
 use clap::Parser as _;
-use proptest::prelude::*;
 use std::io::Cursor;
 
 fn mapping() -> Mapping {
@@ -139,14 +137,4 @@ async fn a_stop_ends_an_endless_stream_and_a_second_one_gives_up_what_cannot_be_
     let result = generated::run(generated::Plan::new(&args, 3), target, stops, &mut out).await;
     assert!(result.unwrap_err().to_string().contains("were not delivered"));
     assert!(String::from_utf8(out).unwrap().contains("delivered  0"));
-}
-
-proptest! {
-    #[test]
-    fn the_pace_never_drifts(rate in 1_u64..2_000_000, n in 1_u64..10_000_000) {
-        let pace = Pace { rate };
-        let at = pace.due_at(n);
-        prop_assert!(pace.due(at) >= n, "due when its time has come");
-        prop_assert!(pace.due(at.saturating_sub(Duration::from_nanos(1))) < n, "and not before");
-    }
 }

@@ -38,7 +38,7 @@ fn the_defaults_are_the_documented_ones() {
     };
     assert_eq!([config.supervision.consumer, config.supervision.metrics], [policy; 2]);
     assert_eq!(config.supervision.escalation, Escalation::KeepOthers);
-    assert_eq!(config.http, HttpConfig { enabled: true, addr: ([127, 0, 0, 1], 8080).into(), token: None });
+    assert_eq!(config.http, HttpConfig::default());
     assert_eq!(config.startup.wait, Duration::from_secs(60));
     assert_eq!(config.shutdown, ShutdownConfig { grace: Duration::from_secs(30), leave: false });
     assert_eq!(config.log, LogConfig { filter: "info".into(), format: LogFormat::Text });

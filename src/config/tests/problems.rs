@@ -41,7 +41,7 @@ limits.batch_bytes = 64MB (drover.toml, line 10) contradicts: limits.batch_bytes
 limits.memory (100MB). Set limits.batch_bytes to at most 25MB, or raise limits.memory.
 
 http.addr = 0.0.0.0:8080 (drover.toml, line 13) is open to other machines, and no token protects it. Set \
-DROVER_HTTP_TOKEN to a secret, or listen on 127.0.0.1, or set http.enabled = false.";
+DROVER_HTTP_TOKEN to a secret, or take no orders (--read-only), or listen on 127.0.0.1, or set http.enabled = false.";
     assert_eq!(resolution.outcome.unwrap_err().to_string(), expected);
 }
 
@@ -138,6 +138,11 @@ fn values_that_cannot_work_are_refused() {
         ("supervision.dead_letter.intensity = -1", "supervision.dead_letter.intensity"),
         ("http.addr = 'example.org:80'", "http.addr"),
         ("http.token = ''", "http.token"),
+        ("http.viewer_token = 'v'", "http.viewer_token"),
+        ("http.token = 'same'\nhttp.viewer_token = 'same'", "http.viewer_token"),
+        ("http.base_path = 'drover'", "http.base_path"),
+        ("http.base_path = '/a b'", "http.base_path"),
+        ("http.masked_fields = ['']", "http.masked_fields"),
         ("log.filter = 'a=b=c'", "log.filter"),
         ("log.format = 'xml'", "log.format"),
         ("store.migrate = 'yes'", "store.migrate"),
@@ -193,6 +198,10 @@ fn an_open_address_is_accepted_with_a_token_or_without_a_server() {
     let token = [("DROVER_HTTP_ADDR", "0.0.0.0:8080"), ("DROVER_HTTP_TOKEN", "s3cret")];
     assert_eq!(environment(&token).config().http.addr.port(), 8080);
     environment(&[("DROVER_HTTP_ADDR", "[::]:80"), ("DROVER_HTTP_ENABLED", "false")]).config();
+    environment(&[("DROVER_HTTP_ADDR", "[::]:80"), ("DROVER_HTTP_READ_ONLY", "true")]).config();
+    let viewer =
+        [("DROVER_HTTP_ADDR", "[::]:80"), ("DROVER_HTTP_VIEWER_TOKEN", "v"), ("DROVER_HTTP_READ_ONLY", "true")];
+    assert!(environment(&viewer).config().http.needs_login());
 }
 
 #[test]

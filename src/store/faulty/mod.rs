@@ -3,6 +3,7 @@
 //! [`StoreFaults`] is the handle of whoever runs the drill. Bound: one fault waits for a batch at a time. Without a fault
 //! every call goes straight through; a fault is what an outage, a slow disk or a dying writer looks like from outside.
 
+mod events;
 mod questions;
 mod writer;
 

@@ -21,10 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a question of a store answers.
-type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+pub(super) type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 impl FaultyStore {
-    fn gated<'a, T: 'a>(&'a self, ask: impl FnOnce() -> Answer<'a, T> + Send + 'a) -> Answer<'a, T> {
+    pub(super) fn gated<'a, T: 'a>(&'a self, ask: impl FnOnce() -> Answer<'a, T> + Send + 'a) -> Answer<'a, T> {
         Box::pin(async move {
             self.faults.gate().await?;
             ask().await

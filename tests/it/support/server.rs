@@ -2,8 +2,9 @@
 
 use actix_web::dev::ServerHandle;
 use drover::board::{Board, Identity};
-use drover::config::{DrillsConfig, HttpConfig};
-use drover::http::{DrillSlot, HttpState, OperatorSlot, serve};
+use drover::config::HttpConfig;
+use drover::domain::mask::Mask;
+use drover::http::{HttpState, OperatorSlot, serve};
 use drover::metrics::Metrics;
 use reqwest::blocking::{Client, Response};
 use std::net::SocketAddr;
@@ -22,6 +23,11 @@ pub struct Running {
 
 impl Running {
     pub fn start(token: Option<&str>) -> Self {
+        Self::with(HttpConfig { token: token.map(ToOwned::to_owned), ..HttpConfig::default() })
+    }
+
+    /// A server of this configuration, but for the address.
+    pub fn with(config: HttpConfig) -> Self {
         let identity = Identity {
             version: env!("CARGO_PKG_VERSION").into(),
             replica_id: "replica-a".into(),
@@ -32,12 +38,9 @@ impl Running {
         };
         let board = Arc::new(Board::new(identity, 1_700_000_000_000));
         let metrics = Metrics::new().unwrap();
-        let config =
-            HttpConfig { enabled: true, addr: "127.0.0.1:0".parse().unwrap(), token: token.map(ToOwned::to_owned) };
-        let operator = OperatorSlot::default();
-        let drills = DrillSlot::new(&DrillsConfig { enabled: false });
-        let state =
-            HttpState { board: board.clone(), metrics: metrics.clone(), config, operator: operator.clone(), drills };
+        let config = HttpConfig { addr: "127.0.0.1:0".parse().unwrap(), ..config };
+        let state = HttpState::new(board.clone(), metrics.clone(), config, Mask::default(), Arc::default());
+        let operator = state.operator.clone();
         let (started, start) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix::System::new().block_on(async move {

@@ -1,0 +1,39 @@
+import js from "@eslint/js";
+import jsxA11y from "eslint-plugin-jsx-a11y";
+import reactHooks from "eslint-plugin-react-hooks";
+import globals from "globals";
+import tseslint from "typescript-eslint";
+
+export default tseslint.config(
+  { ignores: ["dist", "node_modules", "toolchain", "e2e/.out"] },
+  js.configs.recommended,
+  {
+    files: ["src/**/*.{ts,tsx}"],
+    extends: [
+      ...tseslint.configs.strictTypeChecked,
+      reactHooks.configs.flat["recommended-latest"] ?? reactHooks.configs["recommended-latest"],
+      jsxA11y.flatConfigs.strict,
+    ],
+    languageOptions: { globals: globals.browser, parserOptions: { projectService: true } },
+    rules: {
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
+      // A box that scrolls must be reached with the keyboard.
+      "jsx-a11y/no-noninteractive-tabindex": ["error", { tags: [], roles: ["region"] }],
+      // The page is not compiled; the virtual list is known not to be memoized.
+      "react-hooks/incompatible-library": "off",
+      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      // Payloads are text, and the page has no other way to make an element than React's.
+      "no-restricted-syntax": [
+        "error",
+        { selector: "JSXAttribute[name.name='dangerouslySetInnerHTML']", message: "payloads are shown as text only" },
+        { selector: "MemberExpression[property.name=/^(innerHTML|outerHTML|insertAdjacentHTML)$/]", message: "payloads are shown as text only" },
+      ],
+    },
+  },
+  {
+    files: ["e2e/**/*.ts", "vite.config.ts"],
+    extends: tseslint.configs.recommended,
+    languageOptions: { globals: globals.node },
+  },
+  { files: ["mock/**/*.mjs", "*.js"], languageOptions: { globals: globals.node } },
+);

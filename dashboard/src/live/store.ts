@@ -1,0 +1,169 @@
+import { replaceEqualDeep } from "@tanstack/react-query";
+import { useSyncExternalStore } from "react";
+import type { ChildStatus, History, Snapshot } from "../api/types";
+import { now, setServerTime } from "./clock";
+
+export type Phase = "connecting" | "live" | "reconnecting" | "polling" | "hidden";
+
+/** One second of the whole process, for the charts. */
+export interface Point {
+  ms: number;
+  stored: number | null;
+  dead: number | null;
+  errors: number | null;
+  lag: number | null;
+  lagSeconds: number | null;
+}
+
+/** What a consumer did in the last seconds, oldest first, for its sparkline. */
+export interface Trend {
+  rate: readonly (number | null)[];
+  lag: readonly (number | null)[];
+}
+
+export interface LiveState {
+  phase: Phase;
+  /** When the last snapshot came, by {@link now}; null before the first. */
+  arrivedMs: number | null;
+  snapshot: Snapshot | null;
+  points: readonly Point[];
+  trends: Readonly<Record<string, Trend>>;
+}
+
+/** Five minutes and a little, one point a second. */
+export const POINTS = 320;
+/** Seconds of a sparkline. */
+export const TREND = 60;
+
+const EMPTY: LiveState = { phase: "connecting", arrivedMs: null, snapshot: null, points: [], trends: {} };
+
+/**
+ * The newest state of the process. Parts that did not change keep their identity from one snapshot to the next, so that
+ * what shows them is not drawn again.
+ */
+export class LiveStore {
+  #state: LiveState = EMPTY;
+  readonly #listeners = new Set<() => void>();
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  readonly state = (): LiveState => this.#state;
+
+  setPhase(phase: Phase): void {
+    if (phase !== this.#state.phase) this.#set({ ...this.#state, phase });
+  }
+
+  /** Takes a whole snapshot. */
+  snapshot(incoming: Snapshot, phase: Phase): void {
+    setServerTime(incoming.now_ms);
+    const old = this.#state;
+    const snapshot = old.snapshot ? replaceEqualDeep(old.snapshot, incoming) : incoming;
+    this.#set({
+      phase,
+      arrivedMs: now(),
+      snapshot,
+      points: withPoint(old.points, incoming),
+      trends: withTrends(old.trends, incoming),
+    });
+  }
+
+  /** Takes the new state of one child, before the next snapshot brings the rest. */
+  child(status: ChildStatus): void {
+    const { snapshot } = this.#state;
+    if (!snapshot) return;
+    const children = snapshot.children.map((child) => (child.id === status.id ? replaceEqualDeep(child, status) : child));
+    if (!snapshot.children.some((child) => child.id === status.id)) children.push(status);
+    const { state, since_ms, restarts, budget_left, next_start_ms, generation, last_exit } = status;
+    const consumers = snapshot.consumers.map((consumer) =>
+      consumer.id === status.id
+        ? { ...consumer, state, since_ms, restarts, budget_left, next_start_ms, generation, last_exit }
+        : consumer,
+    );
+    this.#set({ ...this.#state, snapshot: { ...snapshot, children, consumers } });
+  }
+
+  /** Puts what happened before the page was opened in front of what it has seen. */
+  seed(history: History): void {
+    if (history.step_ms > 1000) return;
+    const { points, trends } = this.#state;
+    const first = points[0]?.ms ?? Infinity;
+    const before = pointsOf(history).filter(({ ms }) => ms < first - history.step_ms / 2);
+    const merged: Record<string, Trend> = { ...trends };
+    for (const [id, { stored_per_s, lag }] of Object.entries(history.consumers)) {
+      const own = trends[id] ?? { rate: [], lag: [] };
+      const join = (old: readonly (number | null)[], fresh: readonly (number | null)[]) => [...old.slice(0, before.length), ...fresh].slice(-TREND);
+      merged[id] = { rate: join(stored_per_s, own.rate), lag: join(lag, own.lag) };
+    }
+    this.#set({ ...this.#state, points: [...before, ...points].slice(-POINTS), trends: merged });
+  }
+
+  /** Forgets everything, for the next person who logs in. */
+  clear(): void {
+    this.#set(EMPTY);
+  }
+
+  #set(state: LiveState): void {
+    this.#state = state;
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/** The steps of a history as points. */
+export function pointsOf({ from_ms, step_ms, points, series }: History): Point[] {
+  return Array.from({ length: points }, (_, at) => ({
+    ms: from_ms + at * step_ms,
+    stored: series.stored_per_s[at] ?? null,
+    dead: series.dead_letters_per_s[at] ?? null,
+    errors: series.errors_per_s[at] ?? null,
+    lag: series.lag[at] ?? null,
+    lagSeconds: series.lag_seconds[at] ?? null,
+  }));
+}
+
+function withPoint(points: readonly Point[], { now_ms, rates, lag, lag_seconds }: Snapshot): readonly Point[] {
+  const last = points.at(-1);
+  // A stream that was taken up again may send a snapshot that is here already.
+  if (last && now_ms <= last.ms) return points;
+  const point: Point = {
+    ms: now_ms,
+    stored: rates.stored_per_s,
+    dead: rates.dead_letters_per_s,
+    errors: rates.errors_per_s,
+    lag,
+    lagSeconds: lag_seconds,
+  };
+  return [...points.slice(-(POINTS - 1)), point];
+}
+
+function withTrends(trends: LiveState["trends"], { consumers }: Snapshot): LiveState["trends"] {
+  const next: Record<string, Trend> = {};
+  for (const { id, stored_per_s, lag } of consumers) {
+    const old = trends[id];
+    const idle = old?.rate.length === TREND && stored_per_s === 0 && lag === 0 && old.rate.every((one) => one === 0) && old.lag.every((one) => one === 0);
+    next[id] = idle
+      ? old
+      : {
+          rate: [...(old?.rate.slice(-(TREND - 1)) ?? []), stored_per_s],
+          lag: [...(old?.lag.slice(-(TREND - 1)) ?? []), lag],
+        };
+  }
+  return next;
+}
+
+export const live = new LiveStore();
+
+/**
+ * What `select` picks from the live state. It must pick, not make: a selector that gives a new object each time would
+ * render for ever.
+ */
+export function useLive<T>(select: (state: LiveState) => T): T {
+  return useSyncExternalStore(live.subscribe, () => select(live.state()));
+}
+
+/** A part of the snapshot; `fallback` before the first. */
+export function useSnapshot<T>(select: (snapshot: Snapshot) => T, fallback: T): T {
+  return useLive(({ snapshot }) => (snapshot ? select(snapshot) : fallback));
+}

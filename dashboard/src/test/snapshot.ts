@@ -1,0 +1,63 @@
+import type { ConsumerSnapshot, PartitionStatus, Snapshot } from "../api/types";
+
+export const partition = (number: number, more: Partial<PartitionStatus> = {}): PartitionStatus => ({
+  topic: "user_events",
+  partition: number,
+  next_offset: 10,
+  end_offset: 10,
+  lag: 0,
+  lag_seconds: 0,
+  stopped: null,
+  held: null,
+  ...more,
+});
+
+export const consumer = (id: string, more: Partial<ConsumerSnapshot> = {}): ConsumerSnapshot => ({
+  id,
+  state: "running",
+  since_ms: 1,
+  restarts: 0,
+  budget_left: 5,
+  next_start_ms: null,
+  generation: 1,
+  stored: 10,
+  dead_letters: 0,
+  duplicates: 0,
+  errors: 0,
+  stored_per_s: 5,
+  lag: 0,
+  lag_seconds: 0,
+  held: null,
+  last_exit: null,
+  partitions: [partition(0)],
+  ...more,
+});
+
+/** A process that is well. */
+export const snapshot = (more: Partial<Snapshot> = {}): Snapshot => ({
+  now_ms: 1_000_000,
+  version: "0.1.0",
+  replica_id: "a",
+  group: "g",
+  topics: ["user_events"],
+  store: "sqlite",
+  started_at_ms: 1,
+  draining: false,
+  readiness: { ready: true, reasons: [] },
+  breaker: { open: false, cause: null, since_ms: null, next_probe_ms: null, trips: 0 },
+  audit: null,
+  replicas: 1,
+  totals: { consumed: 10, stored: 10, dead_letters: 0, duplicates: 0, errors: 0, restarts: 0 },
+  rates: { consumed_per_s: 5, stored_per_s: 5, dead_letters_per_s: 0, errors_per_s: 0, bytes_per_s: 100 },
+  lag: 0,
+  lag_seconds: 0,
+  lag_trend_per_s: 0,
+  time_to_zero_s: 0,
+  limiting_stage: "idle",
+  writers: { busy: 0, count: 2 },
+  memory: { used_bytes: 1, limit_bytes: 2 },
+  consumers: [consumer("consumer-1"), consumer("consumer-2", { partitions: [partition(1)] })],
+  children: [],
+  stream: { clients: 1, dropped: 0 },
+  ...more,
+});

@@ -1,0 +1,48 @@
+import { memo } from "react";
+import { cutText, pieces, plain } from "./hostile";
+import { count } from "./format";
+import css from "./Text.module.css";
+
+interface Props {
+  /** What others wrote. */
+  value: string | null | undefined;
+  /** Characters that are shown. */
+  limit?: number;
+  /** Line feeds and tabs are layout. */
+  lines?: boolean;
+  /** What stands there when there is nothing. */
+  none?: string;
+}
+
+/** Text that others wrote: as text, in its own direction, with what cannot be seen shown, and cut to a length. */
+export const Text = memo(function Text({ value, limit = 200, lines = false, none = "–" }: Props) {
+  if (value == null) return <span className={css.none}>{none}</span>;
+  if (value === "") return <span className={css.none}>empty</span>;
+  const { shown, cut } = cutText(value, limit);
+  return (
+    <bdi className={css.text}>
+      <Pieces text={shown} lines={lines} />
+      {cut > 0 && (
+        <span className={css.cut} title={plain(value, 500)}>
+          … <span className={css.note}>{count(cut)} more</span>
+        </span>
+      )}
+    </bdi>
+  );
+});
+
+/** The pieces of a text, each odd character as its number. */
+export function Pieces({ text, lines = false }: { text: string; lines?: boolean }) {
+  const all = pieces(text, lines);
+  const only = all[0];
+  if (all.length === 1 && only && "text" in only) return only.text;
+  return all.map((piece, at) =>
+    "text" in piece ? (
+      piece.text
+    ) : (
+      <span key={at} className={css.odd} title={piece.name}>
+        {piece.code}
+      </span>
+    ),
+  );
+}
