@@ -6,7 +6,7 @@ export default defineConfig({
   testDir: ".",
   outputDir: ".out",
   workers: 1,
-  timeout: 90_000,
+  timeout: 180_000,
   expect: { timeout: 20_000 },
   forbidOnly: true,
   reporter: [["list"]],
