@@ -59,7 +59,9 @@ export async function until(what: string, condition: () => Promise<boolean>, ms 
 }
 
 function run(command: string, args: string[], env: Record<string, string>): { child: ChildProcess; output: () => string } {
-  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  // What is set for the tests is no setting of drover's, and what is set for another drover is none of this one's.
+  const ours = Object.entries(process.env).filter(([name]) => !/^(DROVER_|MOCK_|KAFKA_|DATABASE_URL$|CONSUMER_GROUP$|MAX_CONSUMERS$|TOPIC_PARTITIONS$)/.test(name));
+  const child = spawn(command, args, { env: { ...Object.fromEntries(ours), ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let text = "";
   const keep = (chunk: Buffer) => (text = (text + chunk.toString()).slice(-20_000));
   child.stdout.on("data", keep);
@@ -110,12 +112,10 @@ export async function serve(options: Options = {}): Promise<Server> {
   const start = async () => {
     running = run(what.command, what.args, what.env);
     const { child, output } = running;
-    await until(`the server at ${url}`, async () => {
-      if (child.exitCode !== null) throw new Error(output());
-      return (await fetch(`${url}/api/v1/session`)).ok;
-    }).catch((error: unknown) => {
+    await until(`the server at ${url}`, async () => child.exitCode !== null || (await fetch(`${url}/api/v1/session`)).ok).catch((error: unknown) => {
       throw new Error(`${String(error)}\n${output()}`);
     });
+    if (child.exitCode !== null) throw new Error(`${what.command} ended with ${child.exitCode}\n${output()}`);
   };
   const end = async () => {
     const child = running?.child;
