@@ -63,7 +63,7 @@ fn with_arguments() -> anyhow::Result<Receipt> {
     let cli = Cli::parse();
     let config = load(&Inputs::of_process(cli.config.as_deref(), cli.overrides(), Needs { store: true }))?;
     drover::telemetry::init(&config.log)?;
-    on_system(async move {
+    on_system(true, async move {
         let app = App::start(config, options()).await?;
         Ok(app
             .run_until_stopped(async {
@@ -89,7 +89,7 @@ pub fn with_nothing_installed(store_url: &str) -> anyhow::Result<Receipt> {
     for topic in ["user_events", "user_events.dlq"] {
         broker.create_topic(topic, config.kafka.partitions)?;
     }
-    on_system(async move {
+    on_system(true, async move {
         let store_config = config.store.clone();
         let producer = EventProducer::new(&config.kafka, "enrich", config.limits.record_bytes)?;
         let app = App::start(config, options()).await?;

@@ -38,8 +38,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Threads of the runtime beyond one for each core. A processor that blocks takes one away for good; the others go on until
-/// the watchdog has ended its consumer, and afterwards. One that waits for work costs nothing.
+/// Threads of the runtime beyond one for each core where there are processors. One that blocks takes a thread away for good; the
+/// others go on until the watchdog has ended its consumer, and afterwards. Without processors nothing blocks, and threads beyond
+/// the cores only wake each other: at 20,000 events a second the median latency was a fifth higher.
 const SPARE_WORKERS: usize = 4;
 
 /// Time between two signs of life for `/health/live`.
@@ -205,12 +206,13 @@ impl App {
 }
 
 /// Runs work on an actix System over a multi-thread tokio runtime: actors route on this thread, their tasks use all cores.
-/// Its threads live until the process ends.
-pub fn on_system<T>(work: impl Future<Output = T>) -> T {
+/// Its threads live until the process ends. `processors` tells that what runs may have processors, which may block.
+pub fn on_system<T>(processors: bool, work: impl Future<Output = T>) -> T {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).max(2);
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()
-            .worker_threads(std::thread::available_parallelism().map_or(1, usize::from) + SPARE_WORKERS)
+            .worker_threads(cores + if processors { SPARE_WORKERS } else { 0 })
             .thread_name("drover")
             .build()
             .expect("a process that cannot start threads cannot do anything")

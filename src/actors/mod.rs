@@ -46,6 +46,7 @@ pub mod metrics;
 pub mod panics;
 pub mod replica;
 pub mod shutdown;
+pub mod spares;
 pub mod supervisor;
 mod transitions;
 pub mod writer_pool;

@@ -5,6 +5,7 @@
 //! slot that is taken away while it is in use goes when its batch has come back. Nothing here waits for that, and no batch
 //! is dropped for it. Cannot fail.
 
+use super::spares::SpareBatches;
 use crate::config::MOST_WRITERS;
 use crate::domain::batch::Batch;
 use crate::domain::storm::{BatchGuard, Storm};
@@ -61,6 +62,7 @@ pub struct WriterPool {
     writers: Arc<AtomicUsize>,
     /// Slots that were taken away while they were in use: the next to come back are not given out again.
     owed: Arc<AtomicUsize>,
+    spares: SpareBatches,
 }
 
 impl WriterPool {
@@ -74,6 +76,7 @@ impl WriterPool {
             slots: Arc::new(Semaphore::new(writers)),
             writers: Arc::new(AtomicUsize::new(writers)),
             owed: Arc::default(),
+            spares: SpareBatches::default(),
         }
     }
 
@@ -109,6 +112,12 @@ impl WriterPool {
             tracing::error!("the queue of the writers refused a batch against a free slot");
         }
         answer
+    }
+
+    /// Where batches go that came back and are empty again.
+    #[must_use]
+    pub fn spares(&self) -> SpareBatches {
+        self.spares.clone()
     }
 
     /// The next batch to write. Cancel safe.

@@ -79,9 +79,9 @@ pub struct BenchPipelineArgs {
     /// Share of broken events, such as 0.001; of eleven kinds in turn, one of which only the database refuses.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_poison)]
     pub poison: f64,
-    /// How batches on the topic are compressed; without it as kafka.producer says (snappy).
-    #[arg(long, value_enum)]
-    pub compression: Option<Compression>,
+    /// How batches on the topic are compressed, whatever kafka.producer says.
+    #[arg(long, value_enum, default_value_t = Compression::None)]
+    pub compression: Compression,
     /// Field whose value is the key of the record, and so decides its partition.
     #[arg(long, value_enum, default_value_t = KeyField::UserId)]
     pub key: KeyField,

@@ -38,12 +38,12 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
         Command::Config(args) => config::run(args, inputs(Needs { store: false }), &mut out).map(|()| true),
         Command::Run(_) | Command::Consume(_) => {
             let config = with_store()?;
-            app::on_system(async move { run::run(config, &mut out).await })
+            app::on_system(config.drills.enabled, async move { run::run(config, &mut out).await })
         }
         Command::Demo(args) => {
             let demo = demo::prepare(args, overrides.clone())?;
             start_telemetry(&demo.config().log)?;
-            let (clean, broker) = app::on_system(async move { demo.run(&mut out).await })?;
+            let (clean, broker) = app::on_system(true, async move { demo.run(&mut out).await })?;
             // The process ends now; what still speaks to the broker in the background must not find it gone.
             std::mem::forget(broker);
             Ok(clean)
@@ -52,38 +52,44 @@ pub fn run(cli: Cli) -> anyhow::Result<bool> {
             let config = without_store()?;
             let topic = args.topic.as_ref().or(config.kafka.topics.first()).map_or("", String::as_str);
             let mapping = app::mapping(&config.events, topic);
-            app::on_system(async move { produce::run(&config.kafka, &mapping, args, &mut out).await.map(|()| true) })
+            app::on_system(
+                false,
+                async move { produce::run(&config.kafka, &mapping, args, &mut out).await.map(|()| true) },
+            )
         }
         Command::Topics(args) => {
             let config = without_store()?;
-            app::on_system(async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
+            app::on_system(false, async move { topics::run(&config.kafka, args, &mut out).await.map(|()| true) })
         }
         Command::Consumers(args) => {
-            app::on_system(async move { consumers::run(&args.command, &mut out).await.map(|()| true) })
+            app::on_system(false, async move { consumers::run(&args.command, &mut out).await.map(|()| true) })
         }
         Command::Audit(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
-            app::on_system(async move { audit::run(args, &config.kafka, &store, &mut out, &mut |_| {}).await })
+            app::on_system(false, async move { audit::run(args, &config.kafka, &store, &mut out, &mut |_| {}).await })
         }
         Command::Offsets(args) => {
             let config = with_store()?;
             let store = store::open(&config.store)?;
-            app::on_system(async move { offsets::run(&args.command, &config.kafka, &store, &mut out).await })
+            app::on_system(false, async move { offsets::run(&args.command, &config.kafka, &store, &mut out).await })
         }
         Command::DeadLetters(args) => {
             let store = store::open(&with_store()?.store)?;
-            app::on_system(async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) })
+            app::on_system(
+                false,
+                async move { dead_letters::run(&args.command, &*store, &mut out).await.map(|()| true) },
+            )
         }
-        Command::Drill(args) => app::on_system(async move { drill::run(args, &mut out).await }),
+        Command::Drill(args) => app::on_system(false, async move { drill::run(args, &mut out).await }),
         Command::Bench(args) => {
             let config = with_store()?;
             let file = cli.config.as_deref();
-            app::on_system(async move { bench::run(&args.command, file, &config, &mut out).await })
+            app::on_system(false, async move { bench::run(&args.command, file, &config, &mut out).await })
         }
         Command::Migrate(args) => {
             let store = store::open(&with_store()?.store)?;
-            app::on_system(async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
+            app::on_system(false, async move { migrate::run(args, &*store, &mut out).await.map(|()| true) })
         }
     }
 }

@@ -126,6 +126,14 @@ impl Batch {
         Self { consumer_id: consumer_id.to_owned(), ..Self::default() }
     }
 
+    /// The same batch, empty, for another consumer.
+    #[must_use]
+    pub fn of_consumer(mut self, consumer_id: &str) -> Self {
+        self.consumer_id.clear();
+        self.consumer_id.push_str(consumer_id);
+        self
+    }
+
     /// The consumer that filled it.
     #[must_use]
     pub fn consumer_id(&self) -> &str {

@@ -6,6 +6,7 @@
 use super::event::{Digits, Event, Mapping, Text};
 use super::failure::{DeadLetterCode as Code, Rejection};
 use super::record::{RecordTimestamp, TimestampType};
+use super::rfc3339::plain_micros;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
@@ -121,6 +122,9 @@ fn timestamp_us(given: &Scalar<'_>, name: &str) -> Result<i64, Rejection> {
             Err(invalid(format!("the field \"{name}\" is {ms}: epoch milliseconds outside the years 1 to 9999")))
         }
         Scalar::Text(text) => {
+            if let Some(micros) = plain_micros(text).filter(|micros| (MIN_MS * 1000..=MAX_MS * 1000).contains(micros)) {
+                return Ok(micros);
+            }
             let time = chrono::DateTime::parse_from_rfc3339(text).map_err(|error| {
                 let shown: String = text.chars().take(64).collect();
                 invalid(format!("the field \"{name}\" is \"{shown}\", not an RFC 3339 time with offset: {error}"))

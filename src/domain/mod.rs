@@ -17,6 +17,7 @@ pub mod offsets;
 pub mod rebalance;
 pub mod record;
 pub mod restart;
+pub mod rfc3339;
 pub mod status;
 pub mod storm;
 pub mod watchdog;

@@ -15,8 +15,14 @@ use rdkafka::statistics::Statistics;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most bytes of one fetch answer, whatever a consumer's share of memory would allow.
-pub const MAX_FETCH_BYTES: usize = 50 * 1024 * 1024;
+/// Most bytes of one fetch answer, whatever a consumer's share of memory would allow. An answer is held in memory until the last of
+/// its records was taken, so it decides what a consumer of many partitions needs; larger ones are not faster.
+pub const MAX_FETCH_BYTES: usize = 4 * 1024 * 1024;
+/// Fewest bytes of one fetch answer that are worth a request. A larger record comes alone.
+const MIN_FETCH_BYTES: usize = 512 * 1024;
+/// Most and fewest bytes of records that wait to be taken, in KiB. Small queues keep memory flat, and are only fast when the fetcher
+/// looks again soon (docs/BENCHMARKS.md).
+const QUEUE_KBYTES: (usize, usize) = (128, 2048);
 /// Time between two heartbeats in the classic protocol. Two small requests a second for each consumer are nothing to a broker.
 const HEARTBEAT_MS: u128 = 500;
 /// Bytes that librdkafka may hold for records that wait to be sent, in KiB. Bounds a producer's memory.
@@ -35,20 +41,25 @@ pub struct ClientIds<'a> {
 
 /// The settings of a group member. Manual assignment and plain look-ups work with them too.
 ///
-/// `fetch_bytes` is the consumer's share of `limits.memory` for one fetch answer; never more than [`MAX_FETCH_BYTES`] of it
-/// is used. `session.timeout.ms`, `heartbeat.interval.ms` and the assignment strategy exist in the classic protocol only:
+/// `fetch_bytes` is the consumer's share of `limits.memory` for what it fetches ahead: half of it for one fetch answer, at most
+/// [`MAX_FETCH_BYTES`], and half for the records that wait. `session.timeout.ms`, `heartbeat.interval.ms` and the assignment strategy exist in the classic protocol only:
 /// with `kafka.protocol = "consumer"` librdkafka would refuse to make the client.
 #[must_use]
 pub fn consumer_client_config(kafka: &KafkaConfig, ids: &ClientIds<'_>, fetch_bytes: usize) -> ClientConfig {
     let mut config = base_config(kafka, &format!("drover-{}", ids.consumer_id));
+    let answer_bytes = (fetch_bytes / 2).clamp(MIN_FETCH_BYTES, MAX_FETCH_BYTES);
+    let queue_kbytes = (fetch_bytes / 2 / 1024).clamp(QUEUE_KBYTES.0, QUEUE_KBYTES.1);
     config
         .set("group.id", &kafka.group)
         .set("max.poll.interval.ms", "300000")
         .set("fetch.min.bytes", "1")
-        .set("fetch.max.bytes", fetch_bytes.min(MAX_FETCH_BYTES).to_string())
-        // Small queues keep memory flat; they are only fast when the fetcher looks again soon (docs/BENCHMARKS.md).
-        .set("queued.min.messages", "5000")
-        .set("queued.max.messages.kbytes", "4096")
+        .set("fetch.max.bytes", answer_bytes.to_string())
+        // Nobody sees them here, and with a hundred consumers keeping them was a third of what a record costs.
+        .set("enable.metrics.push", "false")
+        // It never asks for less than this in one answer, and its default is a megabyte.
+        .set("message.max.bytes", answer_bytes.to_string())
+        .set("queued.min.messages", "3000")
+        .set("queued.max.messages.kbytes", queue_kbytes.to_string())
         .set("fetch.queue.backoff.ms", "5");
     match kafka.protocol {
         GroupProtocol::Classic => {

@@ -51,10 +51,15 @@ fn no_property_of_the_configuration_overrides_the_contract() {
 }
 
 #[test]
-fn a_fetch_never_exceeds_fifty_megabytes_or_the_share() {
+fn what_is_fetched_ahead_keeps_to_four_megabytes_and_to_the_share() {
     let kafka = kafka(GroupProtocol::Classic);
-    assert_eq!(consumer_client_config(&kafka, &IDS, usize::MAX).get("fetch.max.bytes"), Some("52428800"));
-    assert_eq!(consumer_client_config(&kafka, &IDS, 2_000_000).get("fetch.max.bytes"), Some("2000000"));
+    for (share, answer, queue) in [(usize::MAX, 4_194_304, 2048), (2_000_000, 1_000_000, 976), (100, 524_288, 128)] {
+        let config = consumer_client_config(&kafka, &IDS, share);
+        assert_eq!(config.get("fetch.max.bytes"), Some(answer.to_string().as_str()));
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some(queue.to_string().as_str()));
+        // librdkafka raises the one to the other.
+        assert_eq!(config.get("message.max.bytes"), config.get("fetch.max.bytes"));
+    }
 }
 
 #[test]

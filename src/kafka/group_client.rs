@@ -6,7 +6,8 @@
 
 use super::client::ClientIds;
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
-use super::group_consumer::{CommitCounts, Former, GroupConsumer, KafkaRecord, Records};
+use super::fetched::FetchedRecord;
+use super::group_consumer::{CommitCounts, Former, GroupConsumer, Records};
 use super::lookup::{Committed, KnownOffsets, Lookup, TopicDescription};
 use super::rebalance::{RebalanceEvent, TopicPartition};
 use crate::config::KafkaConfig;
@@ -209,12 +210,12 @@ impl GroupClient for GroupConsumer {
 }
 
 impl<'c> RecordStream for Records<'c> {
-    type Record = KafkaRecord<'c>;
+    type Record = FetchedRecord<'c>;
 
-    fn next(&mut self) -> impl Future<Output = KafkaResult<KafkaRecord<'c>>> + Send {
+    fn next(&mut self) -> impl Future<Output = KafkaResult<FetchedRecord<'c>>> + Send {
         self.next()
     }
-    fn next_fetched(&mut self) -> Option<KafkaResult<KafkaRecord<'c>>> {
+    fn next_fetched(&mut self) -> Option<KafkaResult<FetchedRecord<'c>>> {
         self.next_fetched()
     }
 }

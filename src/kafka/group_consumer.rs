@@ -6,19 +6,18 @@
 
 use super::client::{ClientIds, consumer_client_config};
 use super::error::{KafkaError, KafkaResult, kind_of};
+use super::fetched::{FetchedQueue, FetchedRecord};
 use super::native;
 use super::rebalance::{GroupContext, RebalanceEvent, TopicPartition};
 use super::revive::look_after;
 use crate::config::KafkaConfig;
-use crate::domain::record::{HeaderVisitor, RawRecord, RecordTimestamp, TimestampType};
-use futures::{FutureExt as _, StreamExt as _};
-use rdkafka::Message as _;
+use futures::StreamExt as _;
 use rdkafka::consumer::{Consumer as _, RebalanceProtocol, StreamConsumer};
 use rdkafka::error::KafkaError as NativeError;
-use rdkafka::message::{BorrowedMessage, Timestamp};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// How long a seek may take to reach the partition's fetcher; it is local, a broker is not asked.
@@ -38,6 +37,8 @@ pub struct Former(Arc<Mutex<Weak<StreamConsumer<GroupContext>>>>);
 pub struct GroupConsumer {
     /// `None` only while dropping.
     inner: Option<Arc<StreamConsumer<GroupContext>>>,
+    /// What was fetched. `None` only while dropping, which must be before the client goes.
+    fetched: Option<FetchedQueue>,
     is_static: bool,
     /// It does not come back: dropping it then gives a static place up too.
     gone: Arc<AtomicBool>,
@@ -74,6 +75,7 @@ impl GroupConsumer {
         let inner = Arc::new(inner);
         look_after(&inner, |consumer| consumer.client(), inner.context().all_down(), &kafka.brokers);
         let consumer = Self {
+            fetched: Some(FetchedQueue::new(&inner)),
             inner: Some(inner),
             is_static: ids.group_instance_id.is_some(),
             gone: Arc::clone(gone),
@@ -95,6 +97,10 @@ impl GroupConsumer {
 
     fn client(&self) -> &StreamConsumer<GroupContext> {
         self.inner.as_ref().expect("the client is taken only by drop")
+    }
+
+    fn fetched(&self) -> &FetchedQueue {
+        self.fetched.as_ref().expect("the queue is taken only by drop")
     }
 
     fn error(&self, what: &str, error: &NativeError) -> KafkaError {
@@ -129,6 +135,7 @@ impl GroupConsumer {
     pub fn assign(&self, partitions: &[(TopicPartition, i64)]) -> KafkaResult<()> {
         let list = offsets_list(partitions);
         let client = self.client();
+        self.fetched().forward(client, partitions.iter().map(|(id, _)| id));
         if self.cooperative() { client.incremental_assign(&list) } else { client.assign(&list) }
             .map_err(|error| self.error("assigning partitions", &error))?;
         client.context().answered();
@@ -243,9 +250,11 @@ impl GroupConsumer {
         let Some(client) = self.inner.take() else {
             return true;
         };
+        let fetched = self.fetched.take();
         let leave = leave && self.is_static;
         let runtime = tokio::runtime::Handle::current();
         let closed = tokio::task::spawn_blocking(move || {
+            drop(fetched);
             client.context().close(&*client);
             if leave {
                 leave_group(&client, &runtime, timeout / 2);
@@ -261,12 +270,14 @@ impl Drop for GroupConsumer {
         let Some(client) = self.inner.take() else {
             return;
         };
+        let fetched = self.fetched.take();
         let leave = self.is_static && self.gone.load(Ordering::Acquire);
         let runtime = tokio::runtime::Handle::try_current().ok();
         // Dropping polls until the group has let go: the callback must answer alone, and this thread must not wait.
         let close = {
             let runtime = runtime.clone();
             move || {
+                drop(fetched);
                 client.context().close(&*client);
                 if let Some(runtime) = runtime.filter(|_| leave) {
                     leave_group(&client, &runtime, EVICT_TIMEOUT);
@@ -305,56 +316,30 @@ impl<'c> Records<'c> {
     ///
     /// # Errors
     /// What the group or a broker reports; reading may go on unless the kind is fenced or configuration.
-    pub async fn next(&mut self) -> KafkaResult<KafkaRecord<'c>> {
-        let message = self.stream.next().await.expect("the stream is endless");
-        self.convert(message)
+    pub async fn next(&mut self) -> KafkaResult<FetchedRecord<'c>> {
+        let (consumer, stream) = (self.consumer, &mut self.stream);
+        let next = std::future::poll_fn(|context| {
+            // First the group, which has something to say once in a while, then the records.
+            if let Poll::Ready(news) = stream.poll_next_unpin(context) {
+                let news = news.expect("the stream is endless");
+                // A record would be one of a partition that was not forwarded, and there is none. It is not kept: an error makes
+                // what is missing then be read again.
+                return Poll::Ready(Err(news.err().unwrap_or(NativeError::NoMessageReceived)));
+            }
+            consumer.fetched().poll_pop(consumer.client(), context)
+        });
+        next.await.map_err(|error| self.failed(&error))
     }
 
     /// The next record if it was fetched already.
-    pub fn next_fetched(&mut self) -> Option<KafkaResult<KafkaRecord<'c>>> {
-        let message = self.stream.next().now_or_never()?.expect("the stream is endless");
-        Some(self.convert(message))
+    pub fn next_fetched(&mut self) -> Option<KafkaResult<FetchedRecord<'c>>> {
+        let next = self.consumer.fetched().pop(self.consumer.client())?;
+        Some(next.map_err(|error| self.failed(&error)))
     }
 
-    fn convert(&self, message: Result<BorrowedMessage<'c>, NativeError>) -> KafkaResult<KafkaRecord<'c>> {
-        match message {
-            Ok(message) => Ok(KafkaRecord(message)),
-            Err(error) => {
-                tracing::debug!(kind = kind_of(&error).as_str(), error = %error, "reading was interrupted");
-                Err(self.consumer.error("reading", &error))
-            }
-        }
-    }
-}
-
-/// A record that librdkafka holds.
-pub struct KafkaRecord<'c>(BorrowedMessage<'c>);
-
-impl RawRecord for KafkaRecord<'_> {
-    fn topic(&self) -> &str {
-        self.0.topic()
-    }
-    fn partition(&self) -> i32 {
-        self.0.partition()
-    }
-    fn offset(&self) -> i64 {
-        self.0.offset()
-    }
-    fn key(&self) -> Option<&[u8]> {
-        self.0.key()
-    }
-    fn value(&self) -> Option<&[u8]> {
-        self.0.payload()
-    }
-    fn timestamp(&self) -> RecordTimestamp {
-        match self.0.timestamp() {
-            Timestamp::NotAvailable => RecordTimestamp::default(),
-            Timestamp::CreateTime(ms) => RecordTimestamp { ms, kind: TimestampType::CreateTime },
-            Timestamp::LogAppendTime(ms) => RecordTimestamp { ms, kind: TimestampType::LogAppendTime },
-        }
-    }
-    fn for_each_header<'r>(&'r self, visit: &mut HeaderVisitor<'r, '_>) {
-        native::for_each_header(&self.0, visit);
+    fn failed(&self, error: &NativeError) -> KafkaError {
+        tracing::debug!(kind = kind_of(error).as_str(), error = %error, "reading was interrupted");
+        self.consumer.error("reading", error)
     }
 }
 

@@ -4,6 +4,7 @@ pub mod client;
 pub mod embedded;
 pub mod error;
 pub mod faulty;
+mod fetched;
 pub mod gap_check;
 pub mod group_client;
 pub mod group_consumer;

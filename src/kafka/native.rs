@@ -1,12 +1,12 @@
 //! The few calls of librdkafka that rdkafka does not offer: topic ids, generations of a group, members of a group of either
 //! protocol, and headers as bytes.
 //!
-//! The only unsafe code of drover; each block says why it is sound. Owns nothing beyond a call.
+//! With `fetched.rs` all of drover's dealings with librdkafka itself; each unsafe block says why it is sound. Owns nothing
+//! beyond a call.
 
 use super::error::{KafkaError, KafkaErrorKind, KafkaResult};
 use crate::domain::record::HeaderVisitor;
 use rdkafka::client::{Client, ClientContext};
-use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka_sys as sys;
@@ -15,10 +15,13 @@ use std::ptr;
 use std::time::Duration;
 
 /// Calls `visit` with name and value of each header of a message. rdkafka's own reader panics on a name that is not UTF-8.
-pub fn for_each_header<'r>(message: &'r BorrowedMessage<'_>, visit: &mut HeaderVisitor<'r, '_>) {
+///
+/// # Safety
+/// The message lives for `'r`, and nobody else looks at its headers meanwhile: the first look parses them.
+pub unsafe fn for_each_header<'r>(message: *const sys::rd_kafka_message_t, visit: &mut HeaderVisitor<'r, '_>) {
     let mut headers = ptr::null_mut();
     // SAFETY: the message is alive for this call; librdkafka writes a pointer to headers that the message owns.
-    let found = unsafe { sys::rd_kafka_message_headers(message.ptr().cast_const(), &raw mut headers) };
+    let found = unsafe { sys::rd_kafka_message_headers(message, &raw mut headers) };
     if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || headers.is_null() {
         return;
     }

@@ -173,6 +173,7 @@ mod tests {
     use super::super::processing::InProcess;
     use super::*;
     use crate::actors::memory::MemoryBudget;
+    use crate::actors::spares::SpareBatches;
     use crate::domain::event::Mapping;
     use crate::domain::offsets::ReadPosition;
     use crate::domain::storm::StormLimits;
@@ -222,7 +223,8 @@ mod tests {
         let id = TopicPartition { topic: "user_events".into(), partition: 0 };
         let mut owned = owned_at_zero(id.clone());
         let limits = LaneLimits { rows: 10, bytes: 1 << 20, min_age: Duration::ZERO };
-        let mut lanes = Lanes::new("consumer-1", 1, limits, Arc::new(MemoryBudget::new(1 << 20)));
+        let mut lanes =
+            Lanes::new("consumer-1", 1, limits, Arc::new(MemoryBudget::new(1 << 20)), SpareBatches::default());
         let mut intake = Intake::new("consumer-1", 100, 1_000, None);
         let record = |offset, header_bytes: usize| {
             let mut record = OwnedRecord {

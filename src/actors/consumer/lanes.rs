@@ -4,6 +4,7 @@
 //! batch and by the byte budget of the process; a full lane stops the taking of records, never the polling.
 
 use crate::actors::memory::MemoryBudget;
+use crate::actors::spares::SpareBatches;
 use crate::domain::batch::Batch;
 use crate::kafka::rebalance::TopicPartition;
 use std::sync::Arc;
@@ -36,7 +37,6 @@ pub struct Lane {
     pub in_flight: Option<(Vec<(TopicPartition, u64)>, usize)>,
     /// Its partitions are paused because it was full for too long.
     pub paused: bool,
-    spare: Option<Batch>,
 }
 
 /// See the module.
@@ -44,6 +44,7 @@ pub struct Lanes {
     list: Vec<Lane>,
     limits: LaneLimits,
     budget: Arc<MemoryBudget>,
+    spares: SpareBatches,
     consumer_id: String,
     /// Since it was last asked, a lane filled up or took bytes of the budget: there may be no room any more.
     tighter: bool,
@@ -51,19 +52,20 @@ pub struct Lanes {
 
 impl Lanes {
     /// `count` empty lanes.
-    pub fn new(consumer_id: &str, count: usize, limits: LaneLimits, budget: Arc<MemoryBudget>) -> Self {
-        let lane = || Lane {
-            filling: Batch::new(consumer_id),
-            reserved: 0,
-            opened: None,
-            in_flight: None,
-            paused: false,
-            spare: None,
-        };
+    pub fn new(
+        consumer_id: &str,
+        count: usize,
+        limits: LaneLimits,
+        budget: Arc<MemoryBudget>,
+        spares: SpareBatches,
+    ) -> Self {
+        let lane =
+            || Lane { filling: Batch::new(consumer_id), reserved: 0, opened: None, in_flight: None, paused: false };
         Self {
             list: std::iter::repeat_with(lane).take(count).collect(),
             limits,
             budget,
+            spares,
             consumer_id: consumer_id.to_owned(),
             tighter: false,
         }
@@ -145,16 +147,18 @@ impl Lanes {
         let lane = &mut self.list[lane];
         lane.in_flight = Some((partitions, std::mem::take(&mut lane.reserved)));
         lane.opened = None;
-        let next = lane.spare.take().unwrap_or_else(|| Batch::new(consumer_id));
+        let next = self.spares.take(consumer_id);
         std::mem::replace(&mut lane.filling, next)
     }
 
     /// Notes that a lane's batch was answered (or lost) and gives back its partitions.
     pub fn landed(&mut self, lane: usize, batch: Option<Batch>) -> Vec<(TopicPartition, u64)> {
         let lane = &mut self.list[lane];
-        if let Some(mut batch) = batch {
-            batch.clear(self.limits.bytes);
-            lane.spare = Some(batch);
+        if let Some(batch) = batch {
+            // Its room is beside what the budget counts: where many lanes share that, each begins with none.
+            if self.budget.reserved() <= self.budget.limit() / 2 {
+                self.spares.put(batch, self.limits.bytes);
+            }
         }
         let Some((partitions, reserved)) = lane.in_flight.take() else {
             return Vec::new();
@@ -220,7 +224,7 @@ mod tests {
 
     fn lanes(rows: usize, limit: usize) -> Lanes {
         let limits = LaneLimits { rows, bytes: 1 << 20, min_age: Duration::ZERO };
-        Lanes::new("consumer-1", 1, limits, Arc::new(MemoryBudget::new(limit)))
+        Lanes::new("consumer-1", 1, limits, Arc::new(MemoryBudget::new(limit)), SpareBatches::default())
     }
 
     /// Takes the record at this offset.

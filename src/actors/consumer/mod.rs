@@ -208,7 +208,7 @@ impl<'c, G: Group> Work<'c, G> {
             consumer,
             control,
             intake: Intake::new(&task.id, task.record_bytes, task.budget.most_for_one(), processing),
-            lanes: Lanes::new(&task.id, task.lanes, limits, Arc::clone(&task.budget)),
+            lanes: Lanes::new(&task.id, task.lanes, limits, Arc::clone(&task.budget), task.pool.spares()),
             owned: Owned::default(),
             holds: task.holds.subscribe(),
             answers: FuturesUnordered::new(),

@@ -100,7 +100,7 @@ async fn measure_pipeline(args: &BenchPipelineArgs, ground: &mut Ground<'_>, sto
     let settings = json!({
         "events": args.events,
         "poison": args.poison,
-        "compression": args.compression.map(crate::cli::Compression::as_str),
+        "compression": args.compression.as_str(),
         "wait_for_group": args.wait_for_group,
     });
     report("pipeline", runs, ceilings, settings, &args.common, ground, versions)
@@ -146,11 +146,9 @@ async fn finish(
 /// The settings of the producer that fills the topic.
 fn producing(kafka: &KafkaConfig, args: &BenchPipelineArgs) -> KafkaConfig {
     let mut kafka = kafka.clone();
-    if let Some(compression) = args.compression {
-        // It has two names.
-        kafka.producer.remove("compression.codec");
-        kafka.producer.insert("compression.type".to_owned(), compression.as_str().to_owned());
-    }
+    // It has two names.
+    kafka.producer.remove("compression.codec");
+    kafka.producer.insert("compression.type".to_owned(), args.compression.as_str().to_owned());
     kafka
 }
 

@@ -106,7 +106,7 @@ where
     let config =
         load(&Inputs { file: ConfigFile::None, environment: Vec::new(), overrides, needs: Needs { store: true } })
             .unwrap();
-    on_system(async move {
+    on_system(true, async move {
         let producer = EventProducer::new(&config.kafka, "test", config.limits.record_bytes).unwrap();
         let store = config.store.clone();
         let app = App::start(config, Options { processor, ..Options::default() }).await.unwrap();

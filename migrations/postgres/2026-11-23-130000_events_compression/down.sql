@@ -1,0 +1,7 @@
+DO $$
+BEGIN
+    EXECUTE 'ALTER TABLE events ALTER COLUMN payload SET COMPRESSION default';
+EXCEPTION WHEN syntax_error THEN
+    NULL;
+END
+$$;

@@ -1,0 +1,2 @@
+-- PostgreSQL compresses large documents by lz4. SQLite compresses nothing.
+SELECT 1;
