@@ -34,6 +34,7 @@ export default tseslint.config(
     files: ["e2e/**/*.ts", "vite.config.ts"],
     extends: tseslint.configs.recommended,
     languageOptions: { globals: globals.node },
+    rules: { "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }] },
   },
   { files: ["mock/**/*.mjs", "*.js"], languageOptions: { globals: globals.node } },
 );

@@ -49,7 +49,12 @@ async function open(path: string) {
   );
   await screen.findByRole("heading", { level: 1 });
 }
-const show = (more = {}) => act(() => live.snapshot(snapshot(more), "live"));
+// The page draws with the next frame.
+const show = (more = {}) =>
+  act(async () => {
+    live.snapshot(snapshot(more), "live");
+    await new Promise((done) => requestAnimationFrame(done));
+  });
 
 it("asks for the token, says when it is wrong, and lets in with the right one", async () => {
   session = { ...session, role: null, login_required: true };
@@ -72,12 +77,12 @@ it("shows an order as pending until the state shows it done", async () => {
   const { usePending } = await import("./orders");
   const Shown = () => <output>{usePending("consumer-1") ?? "nothing"}</output>;
   render(<Shown />);
-  show();
+  await show();
   act(() => void pause("consumer-1"));
   const output = screen.getByText("pausing");
   await screen.findByText("consumer-1 is paused");
   expect(output.textContent).toBe("pausing");
-  show({ consumers: [consumer("consumer-1", { held: { kind: "paused", reason: "r", by: "b", since_ms: 1, until_ms: null } })] });
+  await show({ consumers: [consumer("consumer-1", { held: { kind: "paused", reason: "r", by: "b", since_ms: 1, until_ms: null } })] });
   expect(output.textContent).toBe("nothing");
 });
 

@@ -47,7 +47,7 @@ export function Frame({ children }: { children: ReactNode }) {
       <a className={css.skip} href="#main" onClick={(event) => (event.preventDefault(), main.current?.focus())}>
         Skip to the content
       </a>
-      <div className={css.side} data-open={menu}>
+      <aside className={css.side} data-open={menu} aria-label="This drover">
         <Link href="/" className={css.home} aria-label="drover, overview" onClick={() => setMenu(false)}>
           <Brand />
         </Link>
@@ -59,7 +59,7 @@ export function Frame({ children }: { children: ReactNode }) {
           </ul>
         </nav>
         <Where />
-      </div>
+      </aside>
       <header className={css.top}>
         <Button
           look="quiet"

@@ -2,11 +2,11 @@ import type { QueryClient } from "@tanstack/react-query";
 import { createContext, use, useEffect, useSyncExternalStore } from "react";
 import { sessionQuery } from "../api/queries";
 import { FeedStore, type FeedView } from "../live/feed";
-import { live } from "../live/store";
+import { live, nextFrame } from "../live/store";
 import { Stream } from "../live/stream";
 
 /** The feed of this tab. */
-export const feed = new FeedStore();
+export const feed = new FeedStore(nextFrame);
 
 /** Opens the one stream of this tab. */
 export const makeStream = (client: QueryClient): Stream =>

@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import type { FeedRow } from "../api/types";
-import { CAPACITY, FeedStore, NO_FILTER } from "./feed";
+import { CAPACITY, FeedStore, NO_FILTER, PLACES } from "./feed";
 
 const row = (offset: number, more: Partial<FeedRow> = {}): FeedRow => ({
   topic: "t",
@@ -44,6 +44,41 @@ describe("the feed", () => {
     feed.release();
     expect(offsets(feed).at(-1)).toBe(10_002);
     expect(feed.view().fresh).toBe(0);
+  });
+
+  it("never gives two rows in sight the same place, and reuses places when all rows are new", () => {
+    const feed = new FeedStore();
+    const places = () => feed.view().rows.slice(-150).map(({ n }) => n % PLACES);
+    let at = 0;
+    for (const many of [150, 3, 500, 199, 200, 1, 256, 300, 40]) {
+      const top = places().at(-1);
+      feed.push({ rows: rows(at, many), dropped: 0 });
+      at += many;
+      expect(new Set(places()).size, `after ${many}`).toBe(150);
+      if (many >= 200) expect(places().at(-1)).toBe(top);
+    }
+  });
+
+  it("leaves a view as it was when more comes", () => {
+    const feed = new FeedStore();
+    feed.push({ rows: rows(0, 2), dropped: 0 });
+    const before = feed.view();
+    feed.push({ rows: rows(2, 2), dropped: 0 });
+    expect(before.rows).toHaveLength(2);
+    expect(feed.view().rows).toHaveLength(4);
+  });
+
+  it("tells once a frame, however often rows come", () => {
+    const frames: (() => void)[] = [];
+    const feed = new FeedStore((task) => frames.push(task));
+    const listener = vi.fn();
+    feed.subscribe(listener);
+    feed.push({ rows: rows(0, 2), dropped: 0 });
+    feed.push({ rows: rows(2, 2), dropped: 0 });
+    expect(listener).not.toHaveBeenCalled();
+    expect(frames).toHaveLength(1);
+    frames[0]?.();
+    expect(listener).toHaveBeenCalledOnce();
   });
 
   it("shows what matches, also of what came before", () => {

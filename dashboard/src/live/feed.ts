@@ -5,7 +5,16 @@ export const CAPACITY = 5_000;
 /** Trimmed in steps, so that a batch of rows does not move the whole ring. */
 const SLACK = 1_000;
 
-/** A row with its number in the feed, by which the list knows it again. */
+/** The list has so many places for rows, and uses them again. More than fit on any screen. */
+export const PLACES = 256;
+/** From so many rows at once on, nothing that was in sight stays in sight. */
+const FLOOD = 200;
+
+/**
+ * A row with its number in the view; modulo {@link PLACES} it is the row's place in the list. A row keeps its place while
+ * it moves down. Where a whole screen is new, numbers are left out, so that the topmost row takes the place of the one
+ * before, and so on: then texts change and no element moves.
+ */
 export interface NumberedRow {
   n: number;
   row: FeedRow;
@@ -54,15 +63,23 @@ export interface FeedView {
  * A frozen view keeps its rows, whatever comes; the ring goes on behind it, and how much came is counted.
  */
 export class FeedStore {
-  #ring: NumberedRow[] = [];
+  #ring: FeedRow[] = [];
   #matching: NumberedRow[] = [];
   #filter: FeedFilter = NO_FILTER;
+  #received = 0;
   #next = 0;
   #dropped = 0;
   #frozen: readonly NumberedRow[] | null = null;
   #fresh = 0;
   #view: FeedView = { rows: [], fresh: 0, dropped: 0, received: 0, frozen: false };
   readonly #listeners = new Set<() => void>();
+  readonly #schedule: (task: () => void) => void;
+  #told = true;
+
+  /** `schedule` says when listeners are told: in the browser with the next frame, so that reading rows is no part of it. */
+  constructor(schedule: (task: () => void) => void = (task) => task()) {
+    this.#schedule = schedule;
+  }
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
@@ -73,14 +90,12 @@ export class FeedStore {
 
   push(message: FeedMessage): void {
     this.#dropped += message.dropped;
-    for (const row of message.rows) {
-      const numbered = { n: this.#next++, row };
-      this.#ring.push(numbered);
-      if (matches(row, this.#filter)) {
-        this.#matching.push(numbered);
-        if (this.#frozen) this.#fresh += 1;
-      }
-    }
+    this.#received += message.rows.length;
+    this.#ring.push(...message.rows);
+    const matching = message.rows.filter((row) => matches(row, this.#filter));
+    if (matching.length >= FLOOD) this.#next += (PLACES - (matching.length % PLACES)) % PLACES;
+    for (const row of matching) this.#matching.push({ n: this.#next++, row });
+    if (this.#frozen) this.#fresh += matching.length;
     this.#ring = trim(this.#ring);
     this.#matching = trim(this.#matching);
     this.#publish();
@@ -89,7 +104,7 @@ export class FeedStore {
   setFilter(filter: FeedFilter): void {
     const lower = { ...filter, type: filter.type.toLowerCase(), user: filter.user.toLowerCase(), element: filter.element.toLowerCase() };
     this.#filter = lower;
-    this.#matching = this.#ring.filter(({ row }) => matches(row, lower));
+    this.#matching = this.#ring.filter((row) => matches(row, lower)).map((row) => ({ n: this.#next++, row }));
     if (this.#frozen) {
       this.#frozen = [...this.#matching];
       this.#fresh = 0;
@@ -113,16 +128,22 @@ export class FeedStore {
 
   #publish(): void {
     this.#view = {
-      rows: this.#frozen ?? this.#matching,
+      // A copy of references: a view that somebody holds does not change.
+      rows: this.#frozen ?? this.#matching.slice(),
       fresh: this.#fresh,
       dropped: this.#dropped,
-      received: this.#next,
+      received: this.#received,
       frozen: this.#frozen !== null,
     };
-    for (const listener of this.#listeners) listener();
+    if (!this.#told) return;
+    this.#told = false;
+    this.#schedule(() => {
+      this.#told = true;
+      for (const listener of this.#listeners) listener();
+    });
   }
 }
 
-function trim(rows: NumberedRow[]): NumberedRow[] {
+function trim<T>(rows: T[]): T[] {
   return rows.length > CAPACITY + SLACK ? rows.slice(rows.length - CAPACITY) : rows;
 }

@@ -53,6 +53,21 @@ describe("the live state", () => {
     expect(store.state().trends["consumer-1"]?.rate).toEqual([1, 2, 3, 5]);
   });
 
+  it("lets lines follow the numbers by one frame", () => {
+    const frames: (() => void)[] = [];
+    const store = new LiveStore((task) => frames.push(task));
+    const order: string[] = [];
+    store.subscribe(() => order.push("numbers"));
+    store.subscribeDrawn(() => order.push("lines"));
+    store.snapshot(at(1000), "live");
+    frames.shift()?.();
+    expect(order).toEqual(["numbers"]);
+    expect(store.drawn().snapshot).toBeNull();
+    frames.shift()?.();
+    expect(order).toEqual(["numbers", "lines"]);
+    expect(store.drawn()).toBe(store.state());
+  });
+
   it("forgets consumers that are gone", () => {
     const store = new LiveStore();
     store.snapshot(at(1000), "live");

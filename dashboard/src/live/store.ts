@@ -43,7 +43,16 @@ const EMPTY: LiveState = { phase: "connecting", arrivedMs: null, snapshot: null,
  */
 export class LiveStore {
   #state: LiveState = EMPTY;
+  #drawn: LiveState = EMPTY;
   readonly #listeners = new Set<() => void>();
+  readonly #drawers = new Set<() => void>();
+  readonly #schedule: (task: () => void) => void;
+  #told = true;
+
+  /** `schedule` says when listeners are told: in the browser with the next frame, so that reading a snapshot is no part of it. */
+  constructor(schedule: (task: () => void) => void = (task) => task()) {
+    this.#schedule = schedule;
+  }
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
@@ -51,6 +60,14 @@ export class LiveStore {
   };
 
   readonly state = (): LiveState => this.#state;
+
+  /** For lines and charts, which follow the numbers by one frame: both in one would be too much for it. */
+  readonly subscribeDrawn = (listener: () => void): (() => void) => {
+    this.#drawers.add(listener);
+    return () => this.#drawers.delete(listener);
+  };
+
+  readonly drawn = (): LiveState => this.#drawn;
 
   setPhase(phase: Phase): void {
     if (phase !== this.#state.phase) this.#set({ ...this.#state, phase });
@@ -107,7 +124,16 @@ export class LiveStore {
 
   #set(state: LiveState): void {
     this.#state = state;
-    for (const listener of this.#listeners) listener();
+    if (!this.#told) return;
+    this.#told = false;
+    this.#schedule(() => {
+      this.#told = true;
+      for (const listener of this.#listeners) listener();
+      this.#schedule(() => {
+        this.#drawn = this.#state;
+        for (const listener of this.#drawers) listener();
+      });
+    });
   }
 }
 
@@ -153,7 +179,13 @@ function withTrends(trends: LiveState["trends"], { consumers }: Snapshot): LiveS
   return next;
 }
 
-export const live = new LiveStore();
+export const live = new LiveStore(nextFrame);
+
+/** With the next frame; soon where there are none, because nobody looks. */
+export function nextFrame(task: () => void): void {
+  if (document.visibilityState === "visible") requestAnimationFrame(task);
+  else setTimeout(task, 0);
+}
 
 /**
  * What `select` picks from the live state. It must pick, not make: a selector that gives a new object each time would
@@ -161,6 +193,11 @@ export const live = new LiveStore();
  */
 export function useLive<T>(select: (state: LiveState) => T): T {
   return useSyncExternalStore(live.subscribe, () => select(live.state()));
+}
+
+/** The same for lines and charts: one frame later. */
+export function useDrawn<T>(select: (state: LiveState) => T): T {
+  return useSyncExternalStore(live.subscribeDrawn, () => select(live.drawn()));
 }
 
 /** A part of the snapshot; `fallback` before the first. */

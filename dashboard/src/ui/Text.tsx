@@ -14,10 +14,15 @@ interface Props {
   none?: string;
 }
 
+/** Letters that have one direction, and nothing odd. */
+const PLAIN = /^[\x20-\x7e]+$/;
+
 /** Text that others wrote: as text, in its own direction, with what cannot be seen shown, and cut to a length. */
 export const Text = memo(function Text({ value, limit = 200, lines = false, none = "–" }: Props) {
   if (value == null) return <span className={css.none}>{none}</span>;
   if (value === "") return <span className={css.none}>empty</span>;
+  // What most texts are needs no element of its own: a screen of the feed holds hundreds.
+  if (value.length <= limit && PLAIN.test(value)) return value;
   const { shown, cut } = cutText(value, limit);
   return (
     <bdi className={css.text}>

@@ -8,7 +8,7 @@ export interface Token {
 }
 
 /** Past this depth lines are not moved further to the right. */
-const DEEPEST_INDENT = 24;
+const DEEPEST_INDENT = 12;
 const STEP = "  ";
 
 // A string (closed or cut off), a number or word, a mark, or anything else.

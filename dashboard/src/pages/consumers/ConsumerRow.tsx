@@ -1,7 +1,7 @@
 import { memo } from "react";
 import type { ConsumerSnapshot } from "../../api/types";
 import { usePending } from "../../app/orders";
-import { TREND, useLive } from "../../live/store";
+import { TREND, useDrawn } from "../../live/store";
 import { behind, count, plural, rate, short } from "../../ui/format";
 import { Icon } from "../../ui/Icon";
 import { Pill, StatePill } from "../../ui/Pill";
@@ -113,7 +113,7 @@ function State({ id, state, held }: Pick<ConsumerSnapshot, "id" | "state" | "hel
 }
 
 function Trend({ id }: { id: string }) {
-  const trend = useLive(({ trends }) => trends[id]);
+  const trend = useDrawn(({ trends }) => trends[id]);
   return <Sparkline values={trend?.rate ?? []} slots={TREND} />;
 }
 

@@ -57,7 +57,7 @@ export function ConsumerTable() {
   const virtual = useWindowVirtualizer({
     count: rows.length,
     estimateSize: () => ROW,
-    overscan: 4,
+    overscan: 2,
     getItemKey: (at) => rows[at]?.id ?? at,
     scrollMargin: top,
     useFlushSync: false,

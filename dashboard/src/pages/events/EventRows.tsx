@@ -31,8 +31,7 @@ export function EventRows({ label, count, row, rowKey, scroller, onScroll }: Pro
     count,
     getScrollElement: () => scroller.current,
     estimateSize: () => height,
-    getItemKey: rowKey,
-    overscan: 6,
+    overscan: 2,
     useFlushSync: false,
   });
   const open = useCallback((event: string) => setUrl({ event }), [setUrl]);
@@ -55,9 +54,9 @@ export function EventRows({ label, count, row, rowKey, scroller, onScroll }: Pro
       {/* Scrolls, so the keyboard must reach it. */}
       <div ref={scroller} className={css.scroller} onScroll={onScroll} role="presentation">
         <div role="rowgroup" className={css.all} style={{ height: virtual.getTotalSize() }}>
-          {virtual.getVirtualItems().map(({ index, key, start }) => {
+          {virtual.getVirtualItems().map(({ index, start }) => {
             const one = row(index);
-            return one && <EventLine key={key} row={one} start={start} height={height} opened={opened !== null && opened === placeText(one)} onOpen={open} />;
+            return one && <EventLine key={rowKey(index)} row={one} start={start} height={height} opened={opened !== null && opened === placeText(one)} onOpen={open} />;
           })}
         </div>
       </div>
@@ -78,7 +77,7 @@ const EventLine = memo(function EventLine({ row, start, height, opened, onOpen }
   const place = placeText(row);
   const latency = "latency_ms" in row ? row.latency_ms : row.occurred_at_ms === null ? null : row.stored_at_ms - row.occurred_at_ms;
   return (
-    <div role="row" className={`${css.row ?? ""} ${css.line ?? ""}`} data-opened={opened} data-status={status} style={{ transform: `translateY(${start}px)`, height }}>
+    <div role="row" className={`${css.row ?? ""} ${css.line ?? ""}`} data-opened={opened} data-status={status} style={{ top: start, height }}>
       <span role="cell" className={css.time}>
         <time title={exact(stored_at_ms)}>{clockTimeMs(stored_at_ms)}</time>
       </span>

@@ -1,8 +1,9 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { feed, useFeed } from "../../app/live";
+import { useFrameBefore } from "../../app/frame";
 import { useShortcuts } from "../../app/shortcuts";
 import { useUrl } from "../../app/url";
-import { NO_FILTER, type FeedFilter } from "../../live/feed";
+import { NO_FILTER, PLACES, type FeedFilter, type NumberedRow } from "../../live/feed";
 import { useSnapshot } from "../../live/store";
 import { Button } from "../../ui/Button";
 import { SelectField, TextField } from "../../ui/Field";
@@ -16,8 +17,6 @@ import css from "./Live.module.css";
 const NAMES = Object.keys(NO_FILTER) as (keyof FeedFilter)[];
 const NO_IDS: { id: string }[] = [];
 const NO_TOPICS: string[] = [];
-/** Rows whose places in the page are used again. More than fit on a screen. */
-const POOL = 256;
 
 /** The feed: what has just been stored, newest on top. */
 export function Live() {
@@ -67,10 +66,17 @@ export function Live() {
     ),
   );
 
-  // Keyed by the place counted from the oldest row: a row keeps its element while it moves, and elements are used again.
-  const last = rows.length - 1;
-  const row = useCallback((at: number) => rows[last - at]?.row, [rows, last]);
-  const rowKey = useCallback((at: number) => (rows[last - at]?.n ?? at) % POOL, [rows, last]);
+  const before = useFrameBefore(rows);
+  const at = useCallback(
+    (index: number) => {
+      // Where all that is in sight is new, the upper half changes in this frame and the lower in the next.
+      const from = index >= HALF && isFlood(rows, before) ? before : rows;
+      return from[from.length - 1 - index];
+    },
+    [rows, before],
+  );
+  const row = useCallback((index: number) => at(index)?.row, [at]);
+  const rowKey = useCallback((index: number) => (at(index)?.n ?? index) % PLACES, [at]);
 
   return (
     <Panel
@@ -109,6 +115,15 @@ export function Live() {
   );
 }
 
+/** Half of the rows of a usual screen. */
+const HALF = 16;
+
+/** Whether everything moved on by whole rounds of places: each row stands where another stood before. */
+function isFlood(rows: readonly NumberedRow[], before: readonly NumberedRow[]): boolean {
+  const [newest, old] = [rows.at(-1), before.at(-1)];
+  return newest !== undefined && old !== undefined && newest.n > old.n && (newest.n - old.n) % PLACES === 0;
+}
+
 function Nothing({ filtered, received }: { filtered: boolean; received: number }) {
   if (filtered && received > 0) {
     return (
@@ -139,7 +154,7 @@ interface FiltersProps {
   onChange: (changes: Record<string, string | null>) => void;
 }
 
-function Filters({ form, filter, filtered, onChange }: FiltersProps) {
+const Filters = memo(function Filters({ form, filter, filtered, onChange }: FiltersProps) {
   const consumers = useSnapshot((all) => all.consumers as { id: string }[], NO_IDS);
   const topics = useSnapshot((all) => all.topics, NO_TOPICS);
   const on = (name: keyof FeedFilter) => ({
@@ -175,4 +190,4 @@ function Filters({ form, filter, filtered, onChange }: FiltersProps) {
       </Button>
     </form>
   );
-}
+});

@@ -1,9 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { historyQuery } from "../../api/queries";
+import { useFrameBefore } from "../../app/frame";
 import { useUrl } from "../../app/url";
 import { now } from "../../live/clock";
-import { useLive } from "../../live/store";
+import { useDrawn } from "../../live/store";
 import { Choice } from "../../ui/Button";
 import { Chart, type Series } from "../../ui/Chart";
 import { behind, rate, short } from "../../ui/format";
@@ -27,7 +28,8 @@ export function Charts() {
   const [url, setUrl] = useUrl();
   const range: Range = RANGES.find(([one]) => one === url.get("minutes"))?.[0] ?? "5";
   const history = useQuery(historyQuery(Number(range)));
-  const points = useLive((state) => state.points);
+  // Two charts are a frame of their own.
+  const points = useFrameBefore(useDrawn((state) => state.points));
   const to = points.at(-1)?.ms ?? now();
   const from = to - Number(range) * 60_000;
   const all = useMemo(() => lines(history.data, points, from), [history.data, points, from]);

@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { useLive, useSnapshot, type Point } from "../../live/store";
+import { useDrawn, useSnapshot, type Point } from "../../live/store";
 import { behind, bytes, count, duration, plural, rate, short } from "../../ui/format";
 import { Icon, type IconName } from "../../ui/Icon";
 import { Sparkline } from "../../ui/Sparkline";
@@ -55,7 +55,7 @@ function Figure({ name, value, unit, exact, below, spark, mark }: FigureProps) {
 }
 
 function Recent({ pick, tone }: { pick: (point: Point) => number | null; tone: 1 | 2 | 3 | 4 | 5 }) {
-  const points = useLive((state) => state.points);
+  const points = useDrawn((state) => state.points);
   return (
     <div className={css.spark}>
       <Sparkline values={points.slice(-SLOTS).map(pick)} slots={SLOTS} tone={tone} />

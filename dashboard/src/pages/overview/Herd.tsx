@@ -1,7 +1,7 @@
 import { memo } from "react";
 import { Link } from "wouter";
 import type { ConsumerSnapshot } from "../../api/types";
-import { TREND, useLive, useSnapshot } from "../../live/store";
+import { TREND, useDrawn } from "../../live/store";
 import { plural, rate, short } from "../../ui/format";
 import { Empty } from "../../ui/Notice";
 import { Panel } from "../../ui/Panel";
@@ -15,8 +15,8 @@ const MOST = 24;
 
 /** Each consumer on a tile. */
 export function Herd() {
-  const consumers = useSnapshot((all) => all.consumers, NONE);
-  const known = useLive(({ snapshot }) => snapshot !== null);
+  const consumers = useDrawn(({ snapshot }) => snapshot?.consumers ?? NONE);
+  const known = useDrawn(({ snapshot }) => snapshot !== null);
   const more = consumers.length - MOST;
   return (
     <Panel title="Consumers" tools={<Link href="/consumers">All {plural(consumers.length, "consumer")}</Link>}>
@@ -41,7 +41,7 @@ export function Herd() {
 }
 
 const Tile = memo(function Tile({ consumer: { id, state, stored_per_s, lag } }: { consumer: ConsumerSnapshot }) {
-  const trend = useLive(({ trends }) => trends[id]);
+  const trend = useDrawn(({ trends }) => trends[id]);
   return (
     <li>
       <Link href={`/consumers?open=${encodeURIComponent(id)}`} className={css.tile}>
