@@ -1,31 +1,30 @@
 // How long frames take under load, from a trace of the browser: 60 consumers, 300 partitions, 2,000 events a second.
 //
-// node e2e/frames.mjs [SECONDS]      with the mock; the figure depends on the machine, so no test asserts it.
+// node e2e/frames.mjs [SECONDS] [URL]     with the mock, or with the drover at the URL; the figure depends on the machine,
+// so no test asserts it.
 
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
+import { browserPath } from "./browser.mjs";
 
 const seconds = Number(process.argv[2] ?? 15);
-const port = 22310;
-const browserPath =
-  process.env.CHROMIUM ??
-  ["chromium", "google-chrome"].flatMap((name) => process.env.PATH.split(delimiter).map((place) => join(place, name))).find((path) => existsSync(path));
+const url = process.argv[3] ?? "http://127.0.0.1:22310";
 
-const mock = spawn(process.execPath, [fileURLToPath(new URL("../mock/server.mjs", import.meta.url))], {
-  env: { ...process.env, MOCK_PORT: String(port), MOCK_CONSUMERS: "60", MOCK_PARTITIONS: "300", MOCK_RATE: "2000" },
-  stdio: ["ignore", "pipe", "inherit"],
-});
-await new Promise((done) => mock.stdout.once("data", done));
+const mock = process.argv[3]
+  ? null
+  : spawn(process.execPath, [fileURLToPath(new URL("../mock/server.mjs", import.meta.url))], {
+      env: { ...process.env, MOCK_PORT: "22310", MOCK_CONSUMERS: "60", MOCK_PARTITIONS: "300", MOCK_RATE: "2000" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+if (mock) await new Promise((done) => mock.stdout.once("data", done));
 
-const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath: browserPath(), args: ["--no-sandbox"] });
 const rank = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
 for (const path of ["/", "/consumers", "/events"]) {
   const page = await browser.newPage({ viewport: { width: 1920, height: 1080 } });
-  await page.goto(`http://127.0.0.1:${port}${path}`);
+  await page.goto(url + path);
   await page.locator("[data-phase=live]").waitFor();
   await page.waitForTimeout(3000);
   const session = await page.context().newCDPSession(page);
@@ -53,4 +52,4 @@ for (const path of ["/", "/consumers", "/events"]) {
   await page.close();
 }
 await browser.close();
-mock.kill();
+mock?.kill();

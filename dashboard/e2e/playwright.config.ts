@@ -1,5 +1,5 @@
 import { defineConfig } from "@playwright/test";
-import { chromium } from "./server.js";
+import { browserPath } from "./browser.mjs";
 
 // One browser and one server at a time: each test starts its own drover.
 export default defineConfig({
@@ -13,7 +13,7 @@ export default defineConfig({
   use: {
     browserName: "chromium",
     viewport: { width: 1440, height: 900 },
-    launchOptions: { executablePath: chromium(), args: ["--no-sandbox"] },
+    launchOptions: { executablePath: browserPath(), args: ["--no-sandbox"] },
     trace: "retain-on-failure",
   },
 });

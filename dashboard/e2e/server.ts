@@ -1,10 +1,10 @@
 // Starts what the page talks to: the mock, or, where DROVER_BIN names the binary, drover itself with its demo.
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const binary = process.env["DROVER_BIN"];
@@ -27,17 +27,6 @@ export interface Server {
   stop: () => Promise<void>;
   /** Starts it again at the same address. */
   start: () => Promise<void>;
-}
-
-/** The browser: Debian's, or another of the PATH. */
-export function chromium(): string {
-  const named = process.env["CHROMIUM"];
-  if (named) return named;
-  const names = ["chromium", "chromium-browser", "google-chrome"];
-  const places = (process.env["PATH"] ?? "").split(delimiter);
-  const found = names.flatMap((name) => places.map((place) => join(place, name))).find((path) => existsSync(path));
-  if (!found) throw new Error("no chromium was found: install it (Debian: apt-get install chromium), or name it in CHROMIUM");
-  return found;
 }
 
 async function freePort(): Promise<number> {
