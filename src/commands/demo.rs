@@ -30,6 +30,8 @@ const LINGER_MS: &str = "100";
 /// Silence after which a child is found, in the time that somebody looks on; a transaction must end before it.
 const WATCHDOG_TIMEOUT: &str = "10s";
 const TRANSACTION_TIMEOUT: &str = "8s";
+/// Time between two audits.
+const AUDIT_INTERVAL: &str = "15s";
 /// How long the end waits for events that are on their way.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -65,6 +67,8 @@ pub fn prepare(args: &DemoArgs, mut overrides: Vec<Override>) -> anyhow::Result<
     let mut set = |key: &'static str, value: String| overrides.push(Override { key, value, flag: "drover demo" });
     set("watchdog.timeout", WATCHDOG_TIMEOUT.to_owned());
     set("store.transaction_timeout", TRANSACTION_TIMEOUT.to_owned());
+    // What it shows is young: a proof of ten minutes ago would be one of nothing.
+    set("audit.interval", AUDIT_INTERVAL.to_owned());
     // It is there to be broken, and to be seen to recover.
     set("drills.enabled", "true".to_owned());
     // Its rebalances take a second there; the classic protocol's wait for whole sessions.

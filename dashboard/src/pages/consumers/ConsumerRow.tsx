@@ -55,7 +55,7 @@ export const ConsumerRow = memo(function ConsumerRow({ consumer, index, open, on
           <b>{rate(stored_per_s)}</b>
         </div>
         <Number label="stored" value={short(stored)} exact={count(stored)} />
-        <Number label="errors" value={short(errors + dead_letters)} exact={`${plural(errors, "error")}, ${plural(dead_letters, "dead letter")}`} loud={errors > 0} />
+        <Number label="errors + dead" value={`${short(errors)} + ${short(dead_letters)}`} exact={`${plural(errors, "error")}, ${plural(dead_letters, "dead letter")}`} loud={errors > 0} />
         <Number label="lag" value={short(lag)} exact={count(lag)} />
         <Number label="behind" value={behind(lag_seconds)} />
         <div role="cell" className={css.partitions}>

@@ -89,7 +89,7 @@ function Partition({ one: { topic, partition, next_offset, end_offset, lag, lag_
           )}
         </th>
         <td>{count(next_offset)}</td>
-        <td>{count(end_offset)}</td>
+        <td title="the end is asked for every few seconds">{count(end_offset === null ? null : Math.max(end_offset, next_offset))}</td>
         <td>{count(lag)}</td>
         <td>{behind(lag_seconds)}</td>
       </tr>

@@ -18,7 +18,7 @@ export const columns = helper.columns([
   helper.accessor(({ state }) => (state === null ? -1 : STATE_ORDER.indexOf(state)), { id: "state", header: "State", sortFn: "basic" }),
   helper.accessor(({ stored_per_s }) => least(stored_per_s), { id: "rate", header: "Stored / s", sortFn: "basic", sortDescFirst: true }),
   helper.accessor("stored", { id: "stored", header: "Stored", sortFn: "basic", sortDescFirst: true }),
-  helper.accessor(({ errors, dead_letters }) => errors + dead_letters, { id: "errors", header: "Errors", sortFn: "basic", sortDescFirst: true }),
+  helper.accessor(({ errors, dead_letters }) => errors + dead_letters, { id: "errors", header: "Errors + dead", sortFn: "basic", sortDescFirst: true }),
   helper.accessor(({ lag }) => least(lag), { id: "lag", header: "Lag", sortFn: "basic", sortDescFirst: true }),
   helper.accessor(({ lag_seconds }) => least(lag_seconds), { id: "behind", header: "Behind", sortFn: "basic", sortDescFirst: true }),
   helper.accessor(({ partitions }) => partitions.length, { id: "partitions", header: "Partitions", sortFn: "basic", sortDescFirst: true }),

@@ -134,7 +134,7 @@ function Proof() {
   return (
     <Figure
       name="Exactly once"
-      value={audit.clean ? "proved" : short(wrong)}
+      value={!audit.clean ? short(wrong) : audit.offsets > 0 ? "proved" : "nothing new"}
       {...(!audit.clean && { unit: "offsets wrong" })}
       mark={audit.clean ? { icon: "ok", tone: "ok", says: "clean" } : { icon: "bad", tone: "bad", says: "not clean" }}
       exact={`${count(audit.offsets)} offsets looked at by ${audit.by}, ${audit.full ? "all of them" : "what was new"}`}
