@@ -1,3 +1,4 @@
+import { findings } from "./findings.js";
 import { expect, isLive, post, test } from "./fixtures.js";
 
 test.describe("with tokens", () => {
@@ -5,6 +6,8 @@ test.describe("with tokens", () => {
 
   test("nobody is let in with a wrong one; an operator gives orders and leaves", async ({ page, context }) => {
     await page.goto("/consumers");
+    await expect(page.getByLabel("Token")).toBeVisible();
+    expect(await findings(page)).toEqual([]);
     await page.getByLabel("Token").fill("wrong-wrong-wrong");
     await page.getByRole("button", { name: "Log in" }).click();
     await expect(page.getByRole("alert")).toContainText("not the token");

@@ -1,11 +1,5 @@
-import AxeBuilder from "@axe-core/playwright";
-import type { Page } from "@playwright/test";
+import { findings } from "./findings.js";
 import { PAGES, expect, isLive, test } from "./fixtures.js";
-
-async function findings(page: Page): Promise<string[]> {
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")} ${node.failureSummary?.replaceAll("\n", " ") ?? ""}`));
-}
 
 for (const colorScheme of ["light", "dark"] as const) {
   for (const [name, viewport] of [["wide", { width: 1440, height: 900 }], ["narrow", { width: 360, height: 740 }]] as const) {
@@ -27,6 +21,12 @@ for (const colorScheme of ["light", "dark"] as const) {
         await page.getByRole("button", { name: /^Open / }).first().click();
         await expect(page.getByRole("list", { name: "The way of the event" })).toBeVisible();
         expect(await findings(page), "an open event").toEqual([]);
+        await page.goto("/nowhere");
+        await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
+        expect(await findings(page), "a page that is not there").toEqual([]);
+        await page.goto("/events/find?by=user&user_id=nobody");
+        await expect(page.getByText("Nothing found")).toBeVisible();
+        expect(await findings(page), "nothing found").toEqual([]);
         await page.keyboard.press("?");
         await expect(page.getByRole("dialog")).toBeVisible();
         expect(await findings(page), "the list of keys").toEqual([]);

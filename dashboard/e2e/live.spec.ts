@@ -1,4 +1,5 @@
 import { expect, isLive, numberIn, post, test } from "./fixtures.js";
+import { until } from "./server.js";
 
 const row = (id: string) => `[data-consumer="${id}"]`;
 
@@ -33,7 +34,11 @@ test("a message that is not JSON ends as a dead letter, and the page says why", 
   const sent = page.getByRole("list", { name: "Sent events" }).getByRole("listitem").first();
   await expect(sent).toContainText("dead letter");
   await sent.getByRole("link").click();
-  await expect(page.getByRole("complementary", { name: "Event" })).toContainText("Why it is a dead letter");
+  const detail = page.getByRole("complementary", { name: "Event" });
+  await expect(detail).toContainText("Why it is a dead letter");
+  await expect(detail.getByRole("list", { name: "The way of the event" })).toContainText(/Read by\s*consumer-\d/);
+  await expect(detail).toContainText("drover_source");
+  await expect(detail.getByRole("region", { name: "Payload" })).toContainText(/this\s+is\s+not\s+json/);
 });
 
 test("a burst is sent and counted", async ({ page }) => {
@@ -107,6 +112,12 @@ test("the feed pauses, counts what is new, and filters by the address", async ({
   const first = await feed.getByRole("row").nth(1).textContent();
   await expect(page.getByRole("button", { name: /new$/ })).toBeVisible();
   expect(await feed.getByRole("row").nth(1).textContent()).toBe(first);
+  // Who looks at one of them finds the others as they were.
+  await feed.getByRole("row").nth(2).click();
+  await expect(page.getByRole("complementary", { name: "Event" })).toBeVisible();
+  expect(await feed.getByRole("row").nth(1).textContent()).toBe(first);
+  await page.keyboard.press("Escape");
+  expect(await feed.getByRole("row").nth(1).textContent()).toBe(first);
   await page.getByRole("button", { name: "Go on" }).click();
   await expect.poll(() => feed.getByRole("row").nth(1).textContent()).not.toBe(first);
   await page.getByLabel("Outcome").selectOption("dead_letter");
@@ -117,9 +128,14 @@ test("the feed pauses, counts what is new, and filters by the address", async ({
 
 test("events are found by place and by user, with how far the search looked back", async ({ page, server }) => {
   await page.goto("/events/find");
-  const { events } = (await (await page.request.get(`${server.url}/api/v1/events?limit=5&status=stored`)).json()) as { events: { topic: string; partition: number; offset: number; user_id: string }[] };
-  const [event] = events;
-  if (!event) throw new Error("nothing is stored");
+  type Found = { partition: number; offset: number; user_id: string };
+  let event: Found = { partition: 0, offset: 0, user_id: "" };
+  await until("an event is stored", async () => {
+    const answer = await page.request.get(`${server.url}/api/v1/events?limit=5&status=stored`);
+    const [first] = ((await answer.json()) as { events: Found[] }).events;
+    event = first ?? event;
+    return first !== undefined;
+  });
   await page.getByLabel("Partition").fill(String(event.partition));
   await page.getByLabel("Offset").fill(String(event.offset));
   await page.getByRole("button", { name: "Find" }).click();
@@ -162,6 +178,8 @@ test.describe("when the connection is lost", () => {
     await server.stop();
     await expect(page.locator("[data-phase=reconnecting]")).toBeVisible();
     await expect(page.locator("[data-consumer]")).toHaveCount(3);
+    await page.getByRole("link", { name: "Overview", exact: true }).click();
+    await expect(page.getByRole("region", { name: "Verdict" })).toContainText("no connection");
     await server.start();
     await expect(page.locator("[data-phase=live]")).toBeVisible({ timeout: 40_000 });
   });

@@ -91,6 +91,16 @@ async function command(port: number, options: Options, scratch: string): Promise
   return { command: binary ?? "", args, env: {}, beside: null };
 }
 
+/** Lets drover's generator write broken events, bytes that are no text among them; the mock has none. */
+export async function breakSome({ url }: Server): Promise<void> {
+  if (!isReal) return;
+  const { settings } = (await (await fetch(`${url}/api/v1/configuration`)).json()) as { settings: { name: string; value: string }[] };
+  const named = (wanted: string) => settings.find(({ name }) => name === wanted)?.value ?? "";
+  const { child, output } = run(binary ?? "", ["produce", `--brokers=${named("kafka.brokers")}`, `--topic=${named("kafka.topics")}`, "--batch-size=40", "--poison-every=1"], {});
+  const code = await new Promise((done) => child.once("exit", done));
+  if (code !== 0) throw new Error(`drover produce ended with ${String(code)}\n${output()}`);
+}
+
 /** Starts a server and waits until it answers. */
 export async function serve(options: Options = {}): Promise<Server> {
   const port = await freePort();

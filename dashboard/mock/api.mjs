@@ -52,8 +52,15 @@ function event(herd, topic, partition, offset) {
   const dead = row.status === "dead_letter";
   return {
     status: row.status,
-    event: { ...row, payload: text.slice(0, 65_536), payload_truncated: text.length > 65_536, incarnation: 1 },
-    dead_letter: dead ? { code: row.code, message: `the record was refused: ${row.code}`, failed_at_ms: row.stored_at_ms, attempts: 1, published_at_ms: null } : null,
+    event: dead ? null : { ...row, payload: text.slice(0, 65_536), payload_truncated: text.length > 65_536, incarnation: 1 },
+    dead_letter: dead
+      ? {
+          code: row.code, message: `the record was refused: ${row.code}`, stage: "decode", attempts: 1, consumer_id: row.consumer_id, incarnation: 1,
+          failed_at_ms: row.stored_at_ms, published_at_ms: null, publish_outcome: null, publish_error: null, key: row.key,
+          value: text.slice(0, 65_536), value_truncated: text.length > 65_536, value_bytes: text.length, timestamp_ms: row.occurred_at_ms,
+          headers: [{ name: "drover_source", value: row.source }],
+        }
+      : null,
     position,
     detail: dead ? "It could not be stored and is kept as a dead letter." : `Stored by ${row.consumer_id}, once.`,
   };
@@ -116,14 +123,14 @@ function create(herd, { key = null, event: document, value, topic }) {
 function burst(herd, { count, rate_per_s, poison_ratio }) {
   if (!(count >= 1 && count <= 10_000)) throw new Refusal(422, "invalid_parameter", `count is ${count}, and not 1 to 10000`);
   const burst_id = String(herd.bursts.size + 1);
-  const state = { count, sent: 0, failed: 0, done: false, last: [] };
+  const state = { count, sent: 0, failed: 0, error: null, done: false, last: [] };
   herd.bursts.set(burst_id, state);
   const timer = setInterval(() => {
     for (let n = Math.min(count - state.sent, Math.ceil(rate_per_s / 10)); n > 0; n -= 1) {
       const poison = Math.random() < poison_ratio;
       const { topic, partition, offset } = create(herd, poison ? { value: "{broken" } : { event: { event_type: "burst", user_id: "burst", element_id: "burst" } });
       state.sent += 1;
-      state.last = [...state.last, { topic, partition, offset, poison }].slice(-20);
+      state.last = [{ topic, partition, offset, poison }, ...state.last].slice(0, 20);
     }
     if (state.sent >= count) {
       state.done = true;
@@ -147,7 +154,7 @@ export function answer(herd, method, path, query, body) {
   if (is(/^POST events$/)) return [202, create(herd, body)];
   if (is(/^POST events\/burst$/)) return [202, burst(herd, body)];
   if (is(/^GET statistics$/)) return [200, statistics(herd, Number(query.get("minutes") ?? 60))];
-  if (is(/^GET queue$/)) return [200, { waiting: herd.lag(), being_written: Math.min(herd.lag(), 12), stored: herd.totals.stored, dead_letters: herd.totals.dead_letters, processing_ms: { mean: 41.2, p95: 96, count: herd.totals.stored } }];
+  if (is(/^GET queue$/)) return [200, { waiting: herd.lag(), being_written: Math.min(herd.lag(), 12), stored: herd.totals.stored, dead_letters: herd.totals.dead_letters, since_ms: herd.startedMs, processing_ms: { mean: 41.2, p95: 96, count: herd.totals.stored } }];
   if (is(/^GET children\/([^/]+)\/exits$/)) return [200, { exits: herd.exits.get(found[1]) ?? [] }];
   if (is(/^POST consumers\/([^/]+)\/(pause|resume)$/)) {
     const one = consumer(found[1]);

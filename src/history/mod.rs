@@ -305,14 +305,9 @@ fn sum(mut lags: impl Iterator<Item = Option<i64>>) -> Option<i64> {
     lags.try_fold(0_i64, |sum, lag| Some(sum.saturating_add(lag?)))
 }
 
-/// The largest age; unknown when none is known of partitions that are there.
-fn oldest<'p>(partitions: impl Iterator<Item = &'p PartitionView>) -> Option<f64> {
-    let (mut there, mut oldest) = (false, None::<f64>);
-    for partition in partitions {
-        there = true;
-        oldest = partition.lag_seconds.map(|age| oldest.map_or(age, |oldest| oldest.max(age))).or(oldest);
-    }
-    if there { oldest } else { Some(0.0) }
+/// The largest age; unknown while one of them is: it may be the oldest.
+fn oldest<'p>(mut partitions: impl Iterator<Item = &'p PartitionView>) -> Option<f64> {
+    partitions.try_fold(0.0, |oldest: f64, partition| Some(oldest.max(partition.lag_seconds?)))
 }
 
 fn lag_held(consumer: &ConsumerView) -> i64 {

@@ -124,3 +124,12 @@ fn the_stage_that_limits_follows_from_the_writers_and_the_breaker() {
     sampler.board.set_breaker(BreakerStatus { open: true, ..BreakerStatus::default() });
     assert_eq!(sampler.look(14_000).limiting_stage, Stage::StoreAway);
 }
+
+#[test]
+fn of_a_partition_whose_age_is_unknown_the_oldest_is_unknown_too() {
+    let view = |age: Option<f64>| PartitionView { status: partition(0, Some(5)), lag_seconds: age };
+    let ages = |ages: &[Option<f64>]| oldest(ages.iter().map(|&age| view(age)).collect::<Vec<_>>().iter());
+    assert_eq!(ages(&[]), Some(0.0));
+    assert_eq!(ages(&[Some(2.0), Some(7.0), Some(0.0)]), Some(7.0));
+    assert_eq!(ages(&[Some(2.0), None]), None);
+}

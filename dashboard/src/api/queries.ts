@@ -8,7 +8,7 @@ export function makeQueryClient(): QueryClient {
     defaultOptions: {
       queries: {
         // An answer that says no will say so again; one that did not come may come.
-        retry: (count, error) => count < 2 && (!(error instanceof ApiError) || error.status === 0 || error.status >= 500),
+        retry: (count, error) => count < 2 && (!(error instanceof ApiError) || error.status === 0 || error.status === 429 || error.status >= 500),
         retryDelay: (attempt) => Math.min(500 * 2 ** attempt, 4000),
         refetchOnWindowFocus: false,
         staleTime: 5_000,
@@ -53,9 +53,16 @@ export const eventQuery = (topic: string, partition: number, offset: number) =>
     queryKey: ["event", topic, partition, offset],
     queryFn: ({ signal }) =>
       get<EventAnswer>(`events/${encodeURIComponent(topic)}/${partition}/${offset}`, undefined, signal),
-    refetchInterval: ({ state }) => (state.data && !isFinal(state.data.status) ? 500 : false),
+    refetchInterval: ({ state }) => nextLook(state.data?.status, state.dataUpdateCount + state.errorUpdateCount),
     staleTime: 0,
   });
+
+/** Half a second at first, and slower with each look: what takes long is not there sooner for being asked for. Null: it is known. */
+export const nextLook = (status: EventAnswer["status"] | undefined, looks: number): number | false =>
+  status !== undefined && (isFinal(status) || (status === "unknown" && looks >= UNKNOWN_LOOKS)) ? false : Math.min(500 * 1.2 ** looks, 5_000);
+
+/** A place of which nothing is known is asked for so many times, about ten seconds: it may be between two states. */
+const UNKNOWN_LOOKS = 9;
 
 /** Whether a place in the log will not change any more. */
 export const isFinal = (status: EventAnswer["status"]): boolean =>
@@ -73,6 +80,7 @@ export const burstQuery = (id: string) =>
   queryOptions({
     queryKey: ["burst", id],
     queryFn: ({ signal }) => get<BurstStatus>(`events/burst/${encodeURIComponent(id)}`, undefined, signal),
-    refetchInterval: ({ state }) => (state.data?.done ? false : 300),
+    // A process that was started again knows nothing of it.
+    refetchInterval: ({ state }) => (state.data?.done || (state.error instanceof ApiError && state.error.status === 404) ? false : 300),
     staleTime: 0,
   });

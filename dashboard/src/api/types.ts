@@ -173,10 +173,30 @@ export type EventStatus =
   | "skipped"
   | "unknown";
 
+export interface DeadLetterDetail {
+  code: string;
+  message: string;
+  stage: string;
+  attempts: number;
+  consumer_id: string;
+  incarnation: number;
+  failed_at_ms: number;
+  published_at_ms: number | null;
+  publish_outcome: string | null;
+  publish_error: string | null;
+  key: string | null;
+  value: string | null;
+  value_truncated: boolean;
+  value_bytes: number | null;
+  timestamp_ms: number | null;
+  headers: { name: string; value: string | null }[];
+}
+
 export interface EventAnswer {
   status: EventStatus;
   event: EventDetail | null;
-  dead_letter: Record<string, unknown> | null;
+  /** Of a dead letter, which has no `event`. */
+  dead_letter: DeadLetterDetail | null;
   position: { next_offset: number | null; end_offset: number | null; low_offset: number | null } | null;
   detail: string;
 }
@@ -227,6 +247,9 @@ export interface Queue {
   being_written: number | null;
   stored: number;
   dead_letters: number;
+  /** Since when this process counts. */
+  since_ms: number;
+  /** Of transactions, each a batch of records. */
   processing_ms: { mean: number | null; p95: number | null; count: number };
 }
 
@@ -241,7 +264,10 @@ export interface BurstStatus {
   count: number;
   sent: number;
   failed: number;
+  /** Why the last one failed. */
+  error: string | null;
   done: boolean;
+  /** The last that were delivered, newest first. */
   last: { topic: string; partition: number; offset: number; poison: boolean }[];
 }
 

@@ -4,12 +4,14 @@ import { Route, Router, Switch } from "wouter";
 import { historyQuery, sessionQuery } from "../api/queries";
 import type { Session } from "../api/types";
 import { live } from "../live/store";
+import { clearSent } from "../pages/send/sent";
+import { Button } from "../ui/Button";
 import { Failure } from "../ui/Notice";
 import { AccessContext, accessOf } from "./access";
 import { basePath } from "./base";
 import { Boundary } from "./Boundary";
 import { Frame } from "./Frame";
-import { makeStream, StreamContext } from "./live";
+import { feed, makeStream, StreamContext } from "./live";
 import { Login } from "./Login";
 import { NotFound } from "./NotFound";
 import { PAGES } from "./pages";
@@ -49,29 +51,51 @@ function Gate() {
 
 function Inside({ session }: { session: Session }) {
   const client = useQueryClient();
+  const [first] = useState(session.version);
   const [stream] = useState(() => makeStream(client));
   const access = useMemo(() => accessOf(session), [session]);
   useEffect(() => {
     stream.start();
     // What cannot be had is drawn from now on.
-    client.query(historyQuery(5)).then((history) => live.seed(history), () => undefined);
+    const remember = () => void client.query(historyQuery(5)).then((history) => live.seed(history), () => undefined);
+    remember();
+    let { phase, snapshot } = live.state();
+    const forget = live.subscribe(() => {
+      const now = live.state();
+      // After a pause there is a hole, and after a start of the server other rules may hold.
+      if (now.phase === "live" && phase !== "live" && phase !== "connecting") remember();
+      if (now.snapshot && snapshot && now.snapshot.started_at_ms !== snapshot.started_at_ms) void client.invalidateQueries({ queryKey: sessionQuery.queryKey });
+      ({ phase, snapshot } = now);
+    });
     return () => {
+      forget();
       stream.stop();
+      // For the next person who logs in.
       live.clear();
+      feed.clear();
+      clearSent();
+      client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== sessionQuery.queryKey[0] });
     };
   }, [stream, client]);
   return (
     <AccessContext value={access}>
       <StreamContext value={stream}>
         <Frame>
-          <Boundary>
-            <Switch>
-              {PAGES.map(({ pattern, component }) => (
-                <Route key={pattern} path={pattern} component={component} />
-              ))}
-              <Route component={NotFound} />
-            </Switch>
-          </Boundary>
+          {session.version !== first && (
+            <p className={css.updated} role="status">
+              drover was updated to {session.version}, and this page is of {first}. <Button onClick={() => window.location.reload()}>Reload</Button>
+            </p>
+          )}
+          <Switch>
+            {PAGES.map(({ pattern, component: Page }) => (
+              <Route key={pattern} path={pattern}>
+                <Boundary>
+                  <Page />
+                </Boundary>
+              </Route>
+            ))}
+            <Route component={NotFound} />
+          </Switch>
         </Frame>
       </StreamContext>
     </AccessContext>

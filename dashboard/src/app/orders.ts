@@ -47,9 +47,11 @@ export async function send({ target, doing, failed, path, body, isDone }: Order)
   const until = performance.now() + PATIENCE_MS;
   const look = () => {
     const { snapshot } = live.state();
-    if ((snapshot && isDone(snapshot)) || performance.now() > until) {
+    const done = snapshot !== null && isDone(snapshot);
+    if (done || performance.now() > until) {
       unsubscribe();
       end(target);
+      if (!done) toast("info", `${target}: the order was accepted, and after ${PATIENCE_MS / 1000} seconds the state does not show it yet`);
     }
   };
   const unsubscribe = live.subscribe(look);

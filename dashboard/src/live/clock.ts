@@ -2,7 +2,6 @@ import { useSyncExternalStore } from "react";
 
 /** The clock of the page: the server's time, and one tick a second for everything that shows a relative time. */
 let skewMs = 0;
-let tick = 0;
 let timer: ReturnType<typeof setInterval> | undefined;
 const listeners = new Set<() => void>();
 
@@ -18,7 +17,6 @@ export function setServerTime(ms: number): void {
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   timer ??= setInterval(() => {
-    tick += 1;
     for (const each of listeners) each();
   }, 1000);
   return () => {
@@ -34,6 +32,3 @@ function subscribe(listener: () => void): () => void {
 export function useEachSecond<T extends string | number | boolean | null>(read: () => T): T {
   return useSyncExternalStore(subscribe, read, read);
 }
-
-/** For tests: ticks so far. */
-export const ticks = (): number => tick;

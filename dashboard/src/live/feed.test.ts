@@ -50,13 +50,36 @@ describe("the feed", () => {
     const feed = new FeedStore();
     const places = () => feed.view().rows.slice(-150).map(({ n }) => n % PLACES);
     let at = 0;
-    for (const many of [150, 3, 500, 199, 200, 1, 256, 300, 40]) {
+    for (const many of [150, 3, 500, 199, 200, 1, 256, 330, 40]) {
       const top = places().at(-1);
       feed.push({ rows: rows(at, many), dropped: 0 });
       at += many;
       expect(new Set(places()).size, `after ${many}`).toBe(150);
       if (many >= 200) expect(places().at(-1)).toBe(top);
     }
+  });
+
+  it("keeps rows that are in sight of each other apart where a batch is little more than the places", () => {
+    for (const many of [256, 257, 265, 275, 285, 319, 320, 513]) {
+      const feed = new FeedStore();
+      feed.push({ rows: rows(0, 150), dropped: 0 });
+      feed.push({ rows: rows(150, many), dropped: 0 });
+      const places = feed.view().rows.map(({ n }) => n % PLACES);
+      for (let from = 0; from + 60 <= places.length; from += 1) expect(new Set(places.slice(from, from + 60)).size, `${many} from ${from}`).toBe(60);
+    }
+  });
+
+  it("changes nothing for the filter that it has, least of all what was frozen", () => {
+    const feed = new FeedStore();
+    feed.push({ rows: rows(0, 5), dropped: 0 });
+    feed.setFilter({ ...NO_FILTER, type: "CLICK" });
+    feed.setFilter(NO_FILTER);
+    feed.freeze();
+    feed.push({ rows: rows(5, 3), dropped: 0 });
+    const before = feed.view();
+    expect(before.fresh).toBe(3);
+    feed.setFilter({ ...NO_FILTER });
+    expect(feed.view()).toBe(before);
   });
 
   it("leaves a view as it was when more comes", () => {

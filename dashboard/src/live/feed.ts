@@ -10,6 +10,9 @@ export const PLACES = 256;
 /** From so many rows at once on, nothing that was in sight stays in sight. */
 const FLOOD = 200;
 
+/** Rows that can be seen at once, with some to spare. */
+const IN_SIGHT = 64;
+
 /**
  * A row with its number in the view; modulo {@link PLACES} it is the row's place in the list. A row keeps its place while
  * it moves down. Where a whole screen is new, numbers are left out, so that the topmost row takes the place of the one
@@ -93,7 +96,7 @@ export class FeedStore {
     this.#received += message.rows.length;
     this.#ring.push(...message.rows);
     const matching = message.rows.filter((row) => matches(row, this.#filter));
-    if (matching.length >= FLOOD) this.#next += (PLACES - (matching.length % PLACES)) % PLACES;
+    if (matching.length >= FLOOD) this.#next += leftOut(matching.length);
     for (const row of matching) this.#matching.push({ n: this.#next++, row });
     if (this.#frozen) this.#fresh += matching.length;
     this.#ring = trim(this.#ring);
@@ -101,8 +104,10 @@ export class FeedStore {
     this.#publish();
   }
 
+  /** Shows other rows. The same filter again changes nothing, a frozen view least of all. */
   setFilter(filter: FeedFilter): void {
     const lower = { ...filter, type: filter.type.toLowerCase(), user: filter.user.toLowerCase(), element: filter.element.toLowerCase() };
+    if (Object.entries(lower).every(([name, value]) => this.#filter[name as keyof FeedFilter] === value)) return;
     this.#filter = lower;
     this.#matching = this.#ring.filter((row) => matches(row, lower)).map((row) => ({ n: this.#next++, row }));
     if (this.#frozen) {
@@ -126,6 +131,15 @@ export class FeedStore {
     this.#publish();
   }
 
+  /** Forgets everything, for the next person who logs in. */
+  clear(): void {
+    this.#ring = [];
+    this.#matching = [];
+    this.#frozen = null;
+    this.#received = this.#dropped = this.#fresh = 0;
+    this.#publish();
+  }
+
   #publish(): void {
     this.#view = {
       // A copy of references: a view that somebody holds does not change.
@@ -142,6 +156,14 @@ export class FeedStore {
       for (const listener of this.#listeners) listener();
     });
   }
+}
+
+/** How many numbers are left out before so many new rows. */
+function leftOut(rows: number): number {
+  const over = rows % PLACES;
+  // With a few more rows than places the first of them would stand where the last before them do, in sight of each other.
+  const apart = over > 0 && over < IN_SIGHT ? IN_SIGHT : 0;
+  return ((PLACES - over) % PLACES) + apart;
 }
 
 function trim<T>(rows: T[]): T[] {

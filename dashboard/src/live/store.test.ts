@@ -50,7 +50,12 @@ describe("the live state", () => {
     };
     store.seed(past);
     expect(store.state().points.map(({ ms }) => ms)).toEqual([7_000, 8_000, 9_000, 10_000]);
-    expect(store.state().trends["consumer-1"]?.rate).toEqual([1, 2, 3, 5]);
+    expect(store.state().trends["consumer-1"]?.rate).toEqual([1, 2, 3, 4]);
+    // A tab that was hidden: what it missed is put between, and the newest of its own stays.
+    store.snapshot(at(14_000), "live");
+    store.seed({ ...past, from_ms: 9_000, points: 5, series: { ...past.series, stored_per_s: [3, 4, 6, 7, 8] }, consumers: { "consumer-1": { stored_per_s: [3, 4, 6, 7, 8], lag: [] } } });
+    expect(store.state().points.map(({ ms }) => ms)).toEqual([7_000, 8_000, 9_000, 10_000, 11_000, 12_000, 13_000, 14_000]);
+    expect(store.state().trends["consumer-1"]?.rate).toEqual([3, 4, 6, 7, 8, 5]);
   });
 
   it("lets lines follow the numbers by one frame", () => {

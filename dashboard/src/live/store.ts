@@ -18,7 +18,6 @@ export interface Point {
 /** What a consumer did in the last seconds, oldest first, for its sparkline. */
 export interface Trend {
   rate: readonly (number | null)[];
-  lag: readonly (number | null)[];
 }
 
 export interface LiveState {
@@ -102,19 +101,22 @@ export class LiveStore {
     this.#set({ ...this.#state, snapshot: { ...snapshot, children, consumers } });
   }
 
-  /** Puts what happened before the page was opened in front of what it has seen. */
+  /** Puts what the server remembers to what the page has seen: what was before it, and what it missed between. */
   seed(history: History): void {
     if (history.step_ms > 1000) return;
     const { points, trends } = this.#state;
-    const first = points[0]?.ms ?? Infinity;
-    const before = pointsOf(history).filter(({ ms }) => ms < first - history.step_ms / 2);
+    const remembered = pointsOf(history);
+    // A step that is almost a second of the stream would stand on top of it.
+    const missed = remembered.filter(({ ms }) => !points.some((point) => Math.abs(point.ms - ms) <= history.step_ms / 2));
+    const all = [...missed, ...points].sort((one, other) => one.ms - other.ms);
+    const last = remembered.at(-1)?.ms ?? -Infinity;
+    const newer = points.filter(({ ms }) => ms > last + history.step_ms / 2).length;
     const merged: Record<string, Trend> = { ...trends };
-    for (const [id, { stored_per_s, lag }] of Object.entries(history.consumers)) {
-      const own = trends[id] ?? { rate: [], lag: [] };
-      const join = (old: readonly (number | null)[], fresh: readonly (number | null)[]) => [...old.slice(0, before.length), ...fresh].slice(-TREND);
-      merged[id] = { rate: join(stored_per_s, own.rate), lag: join(lag, own.lag) };
+    for (const [id, { stored_per_s }] of Object.entries(history.consumers)) {
+      const own = trends[id]?.rate ?? [];
+      merged[id] = { rate: [...stored_per_s, ...own.slice(own.length - Math.min(newer, own.length))].slice(-TREND) };
     }
-    this.#set({ ...this.#state, points: [...before, ...points].slice(-POINTS), trends: merged });
+    this.#set({ ...this.#state, points: all.slice(-POINTS), trends: merged });
   }
 
   /** Forgets everything, for the next person who logs in. */
@@ -166,15 +168,10 @@ function withPoint(points: readonly Point[], { now_ms, rates, lag, lag_seconds }
 
 function withTrends(trends: LiveState["trends"], { consumers }: Snapshot): LiveState["trends"] {
   const next: Record<string, Trend> = {};
-  for (const { id, stored_per_s, lag } of consumers) {
+  for (const { id, stored_per_s } of consumers) {
     const old = trends[id];
-    const idle = old?.rate.length === TREND && stored_per_s === 0 && lag === 0 && old.rate.every((one) => one === 0) && old.lag.every((one) => one === 0);
-    next[id] = idle
-      ? old
-      : {
-          rate: [...(old?.rate.slice(-(TREND - 1)) ?? []), stored_per_s],
-          lag: [...(old?.lag.slice(-(TREND - 1)) ?? []), lag],
-        };
+    const idle = old?.rate.length === TREND && stored_per_s === 0 && old.rate.every((one) => one === 0);
+    next[id] = idle ? old : { rate: [...(old?.rate.slice(-(TREND - 1)) ?? []), stored_per_s] };
   }
   return next;
 }

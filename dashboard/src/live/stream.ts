@@ -28,6 +28,7 @@ export class Stream {
   #timer: ReturnType<typeof setInterval> | undefined;
   #feedUsers = 0;
   #withFeed = false;
+  #lastEventId: string | undefined;
   #heardAt = 0;
   #openedAt = 0;
   #polling: AbortController | null = null;
@@ -105,12 +106,14 @@ export class Stream {
     this.#close();
     this.#openedAt = performance.now();
     this.#heardAt = this.#openedAt;
-    const source = new EventSource(apiUrl("stream", { feed: this.#withFeed ? 1 : 0 }));
+    // The browser says by itself where it stood only when it is the one that asks again.
+    const source = new EventSource(apiUrl("stream", { feed: this.#withFeed ? 1 : 0, last_event_id: this.#lastEventId }));
     this.#source = source;
     const on = (name: string, take: (data: unknown) => void) =>
       source.addEventListener(name, (event: MessageEvent<string>) => {
         if (source !== this.#source) return;
         this.#heardAt = performance.now();
+        if (event.lastEventId !== "") this.#lastEventId = event.lastEventId;
         take(JSON.parse(event.data));
       });
     on("snapshot", (data) => this.#ports.store.snapshot(data as Snapshot, "live"));
@@ -119,7 +122,8 @@ export class Stream {
     on("command", () => this.#ports.onCommand());
     source.addEventListener("error", () => {
       if (source !== this.#source) return;
-      this.#ports.store.setPhase("reconnecting");
+      // While it is asked for what the stream cannot bring, one more try that fails is no news.
+      if (this.#ports.store.state().phase !== "polling") this.#ports.store.setPhase("reconnecting");
       // Closed: it was refused, and the browser will not ask again. The answer to a question says why.
       if (source.readyState === EventSource.CLOSED) {
         this.#heardAt = -Infinity;

@@ -2,6 +2,7 @@ import type { ReactNode } from "react";
 import { explain } from "../api/client";
 import { Button } from "./Button";
 import { Icon, type IconName } from "./Icon";
+import { Ago } from "./Time";
 import css from "./Notice.module.css";
 
 /** Nothing is here: why, and what to do next. */
@@ -28,6 +29,15 @@ export function Failure({ what, error, onRetry }: { what: string; error: unknown
       <p className={css.what}>{explain(error)}</p>
       {onRetry && <Button onClick={onRetry}>Try again</Button>}
     </div>
+  );
+}
+
+/** What is shown is not the newest: since when, and why. */
+export function NotUpdated({ error, atMs }: { error: unknown; atMs: number }) {
+  return (
+    <p className={css.old} role="status">
+      <Icon name="warn" size={13} /> Not updated since <Ago ms={atMs} />: {explain(error)}
+    </p>
   );
 }
 

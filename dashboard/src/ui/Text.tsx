@@ -8,8 +8,6 @@ interface Props {
   value: string | null | undefined;
   /** Characters that are shown. */
   limit?: number;
-  /** Line feeds and tabs are layout. */
-  lines?: boolean;
   /** What stands there when there is nothing. */
   none?: string;
 }
@@ -18,7 +16,7 @@ interface Props {
 const PLAIN = /^[\x20-\x7e]+$/;
 
 /** Text that others wrote: as text, in its own direction, with what cannot be seen shown, and cut to a length. */
-export const Text = memo(function Text({ value, limit = 200, lines = false, none = "–" }: Props) {
+export const Text = memo(function Text({ value, limit = 200, none = "–" }: Props) {
   if (value == null) return <span className={css.none}>{none}</span>;
   if (value === "") return <span className={css.none}>empty</span>;
   // What most texts are needs no element of its own: a screen of the feed holds hundreds.
@@ -26,7 +24,7 @@ export const Text = memo(function Text({ value, limit = 200, lines = false, none
   const { shown, cut } = cutText(value, limit);
   return (
     <bdi className={css.text}>
-      <Pieces text={shown} lines={lines} />
+      <Pieces text={shown} />
       {cut > 0 && (
         <span className={css.cut} title={plain(value, 500)}>
           … <span className={css.note}>{count(cut)} more</span>
@@ -37,8 +35,8 @@ export const Text = memo(function Text({ value, limit = 200, lines = false, none
 });
 
 /** The pieces of a text, each odd character as its number. */
-export function Pieces({ text, lines = false }: { text: string; lines?: boolean }) {
-  const all = pieces(text, lines);
+export function Pieces({ text }: { text: string }) {
+  const all = pieces(text);
   const only = all[0];
   if (all.length === 1 && only && "text" in only) return only.text;
   return all.map((piece, at) =>

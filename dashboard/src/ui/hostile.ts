@@ -40,13 +40,12 @@ const ODD =
   // eslint-disable-next-line no-control-regex -- they are what is looked for
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffd]|\u034f|\u17b4|\u17b5|[\u{e0000}-\u{e0fff}]|[\ud800-\udfff]/gu;
 
-/** The text in pieces. With `lines`, line feeds and tabs are layout and stay. */
-export function pieces(text: string, lines = false): Piece[] {
+/** The text in pieces. */
+export function pieces(text: string): Piece[] {
   const all: Piece[] = [];
   let from = 0;
   for (const found of text.matchAll(ODD)) {
     const code = found[0].codePointAt(0) ?? 0;
-    if (lines && (code === 0x0a || code === 0x09)) continue;
     if (found.index > from) all.push({ text: text.slice(from, found.index) });
     const hex = code.toString(16).toUpperCase().padStart(4, "0");
     all.push({ code: `U+${hex}`, name: NAMES[code] ?? "control character" });

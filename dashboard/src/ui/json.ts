@@ -23,7 +23,7 @@ export function layOut(source: string): Token[] {
     out.push({ kind: "space", text: `\n${STEP.repeat(Math.max(0, Math.min(depth, DEEPEST_INDENT)))}` });
     fresh = true;
   };
-  const lexemes = (source.match(LEXEME) ?? []).filter((one) => one.trim() !== "");
+  const lexemes = (source.match(LEXEME) ?? []).filter((one) => !/^[ \t\r\n]+$/.test(one));
   for (const [at, text] of lexemes.entries()) {
     const next = lexemes[at + 1];
     if (text === "{" || text === "[") {

@@ -41,12 +41,15 @@ pub(super) struct StreamQuery {
     /// 0: no rows of the feed.
     #[param(minimum = 0, maximum = 1)]
     feed: Option<u8>,
+    /// The last event that was seen, where the header `Last-Event-ID` cannot be set: a browser sets it only when it asks again
+    /// by itself. The header counts.
+    last_event_id: Option<String>,
 }
 
 /// What goes on, as it goes on
 ///
 /// Server-sent events: `snapshot` each second, `feed` with what was committed, `state` of a child that changed, and `command`
-/// for each order. Goes on until the client does; with the header `Last-Event-ID` it begins with what was missed.
+/// for each order. Goes on until the client does; with the header `Last-Event-ID` (or `last_event_id`) it begins with what was missed.
 #[utoipa::path(get, path = "/api/v1/stream", tag = "live", params(StreamQuery),
     responses((status = 200, description = "Events without end.", body = String, content_type = "text/event-stream")))]
 pub(super) async fn stream(state: web::Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -71,7 +74,7 @@ pub(super) async fn stream(state: web::Data<HttpState>, request: HttpRequest) ->
         Some(Entrance::Session(id)) => Some(id),
         _ => None,
     };
-    let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok());
+    let last = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).or(query.last_event_id.as_deref());
     match state.hub.join(feed, session, last) {
         Some(events) => Ok(answer.body(events)),
         None => {

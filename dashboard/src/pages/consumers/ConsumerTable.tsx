@@ -40,7 +40,12 @@ export function ConsumerTable() {
       setUrl({ sort: first ? `${first.desc ? "-" : ""}${first.id}` : null });
     },
   });
-  const { rows } = table.getRowModel();
+  const sorted = table.getRowModel().rows;
+  // Nobody shall aim at one row and hit another: while a pointer or the focus is among them, rows keep their places.
+  const [order, setOrder] = useState<ReadonlyMap<string, number> | null>(null);
+  const rows = useMemo(() => (order ? [...sorted].sort((one, other) => (order.get(one.id) ?? Infinity) - (order.get(other.id) ?? Infinity)) : sorted), [order, sorted]);
+  const hold = () => setOrder((held) => held ?? new Map(sorted.map(({ id }, at) => [id, at])));
+  const letGo = () => setOrder(null);
 
   const list = useRef<HTMLDivElement>(null);
   const isEmpty = rows.length === 0;
@@ -116,7 +121,8 @@ export function ConsumerTable() {
               </div>
             </div>
           </div>
-          <div role="rowgroup" ref={list}>
+          {/* eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions -- nothing is done by it: rows keep their places */}
+          <div role="rowgroup" ref={list} onPointerEnter={hold} onPointerLeave={letGo} onFocus={hold} onBlur={letGo}>
             {above > 0 && <div style={{ height: above }} />}
             {items.map(({ index }) => {
               const row = rows[index];

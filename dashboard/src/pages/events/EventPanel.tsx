@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef, type ReactNode } from "react";
 import { eventQuery } from "../../api/queries";
-import type { EventAnswer, EventDetail } from "../../api/types";
+import type { DeadLetterDetail, EventAnswer } from "../../api/types";
 import { useShortcuts } from "../../app/shortcuts";
 import { Button } from "../../ui/Button";
 import { Copy } from "../../ui/Copy";
@@ -10,6 +10,7 @@ import { Json } from "../../ui/Json";
 import { Failure, Loading } from "../../ui/Notice";
 import { StatusPill } from "../../ui/Pill";
 import { Text } from "../../ui/Text";
+import { Ago } from "../../ui/Time";
 import { placeText, type Place } from "./place";
 import css from "./EventPanel.module.css";
 
@@ -48,7 +49,7 @@ function Answer({ place, answer }: { place: Place; answer: EventAnswer }) {
       <p className={css.status} role="status">
         <StatusPill status={status} /> <Text value={detail} limit={500} />
       </p>
-      {position && !event && (
+      {position && !event && !dead_letter && (
         <dl className={css.facts}>
           <Fact name="Stored up to">{count(position.next_offset)}</Fact>
           <Fact name="Log begins at">{count(position.low_offset)}</Fact>
@@ -57,7 +58,15 @@ function Answer({ place, answer }: { place: Place; answer: EventAnswer }) {
       )}
       {event && (
         <>
-          <Way place={place} event={event} status={status} />
+          <Way
+            place={place}
+            happenedMs={event.occurred_at_ms}
+            incarnation={event.incarnation}
+            consumer={event.consumer_id}
+            end="Stored"
+            endMs={event.stored_at_ms}
+            afterMs={event.latency_ms}
+          />
           <dl className={css.facts}>
             <Fact name="Type">
               <Text value={event.event_type} limit={500} />
@@ -74,15 +83,10 @@ function Answer({ place, answer }: { place: Place; answer: EventAnswer }) {
             <Fact name="Source">
               <Text value={event.source} limit={100} none="not said" />
             </Fact>
-            {event.code !== null && (
-              <Fact name="Code">
-                <Text value={event.code} limit={100} />
-              </Fact>
-            )}
           </dl>
         </>
       )}
-      {dead_letter && <DeadLetter letter={dead_letter} hasPayload={event !== null && event.payload !== null} />}
+      {dead_letter && <DeadLetter place={place} letter={dead_letter} />}
       {event && event.payload !== null && (
         <section>
           <header className={css.sub}>
@@ -96,7 +100,7 @@ function Answer({ place, answer }: { place: Place; answer: EventAnswer }) {
   );
 }
 
-function Fact({ name, children }: { name: string; children: ReactNode }) {
+function Fact({ name, children }: { name: ReactNode; children: ReactNode }) {
   return (
     <div>
       <dt>{name}</dt>
@@ -105,14 +109,23 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
   );
 }
 
+interface WayProps {
+  place: Place;
+  happenedMs: number | null;
+  incarnation: number | null;
+  consumer: string | null;
+  end: string;
+  endMs: number;
+  afterMs: number | null;
+}
+
 /** The way of an event from its making to the store. */
-function Way({ place, event, status }: { place: Place; event: EventDetail; status: EventAnswer["status"] }) {
-  const { occurred_at_ms, stored_at_ms, consumer_id, incarnation, latency_ms } = event;
+function Way({ place, happenedMs, incarnation, consumer, end, endMs, afterMs }: WayProps) {
   return (
     <ol className={css.way} aria-label="The way of the event">
       <li>
         <b>Happened</b>
-        <span>{occurred_at_ms === null ? "not said" : exact(occurred_at_ms)}</span>
+        <span>{happenedMs === null ? "not said" : exact(happenedMs)}</span>
       </li>
       <li>
         <b>In Kafka</b>
@@ -124,44 +137,82 @@ function Way({ place, event, status }: { place: Place; event: EventDetail; statu
       <li>
         <b>Read by</b>
         <span>
-          <Text value={consumer_id} limit={100} />
+          <Text value={consumer} limit={100} />
         </span>
       </li>
       <li>
-        <b>{status === "dead_letter" ? "Set aside" : "Stored"}</b>
+        <b>{end}</b>
         <span>
-          {exact(stored_at_ms)}
-          {latency_ms !== null && <span className={css.after}> {millis(latency_ms)} after it happened</span>}
+          {exact(endMs)}, <Ago ms={endMs} />
+          {afterMs !== null && <span className={css.after}> {millis(afterMs)} after it happened</span>}
         </span>
       </li>
     </ol>
   );
 }
 
-/** Why it could not be stored. Fields are shown as they come: other versions may say more. */
-function DeadLetter({ letter, hasPayload }: { letter: Record<string, unknown>; hasPayload: boolean }) {
-  // Key and place stand above already.
-  const hidden = ["value", "payload", "key", "value_truncated", "consumer_id", "incarnation"];
-  const shown = Object.entries(letter).filter(([name, value]) => value !== null && typeof value !== "object" && !hidden.includes(name));
-  const value = letter["value"] ?? letter["payload"];
+/** The way of a dead letter, why it could not be stored, and what came, as it came. */
+function DeadLetter({ place, letter }: { place: Place; letter: DeadLetterDetail }) {
+  const { code, message, stage, attempts, consumer_id, incarnation, failed_at_ms, published_at_ms, publish_outcome, publish_error, key, value, value_truncated, value_bytes, timestamp_ms, headers } = letter;
   return (
-    <section>
-      <header className={css.sub}>
-        <h3>Why it is a dead letter</h3>
-      </header>
-      <dl className={css.facts}>
-        {shown.map(([name, one]) => (
-          <Fact key={name} name={words(name)}>
-            {typeof one === "number" ? name.endsWith("_ms") ? exact(one) : count(one) : <Text value={String(one)} limit={600} />}
+    <>
+      <Way
+        place={place}
+        happenedMs={timestamp_ms}
+        incarnation={incarnation}
+        consumer={consumer_id}
+        end="Set aside"
+        endMs={failed_at_ms}
+        afterMs={null}
+      />
+      <section>
+        <header className={css.sub}>
+          <h3>Why it is a dead letter</h3>
+        </header>
+        <dl className={css.facts}>
+          <Fact name="Code">
+            <Text value={code} limit={100} />
           </Fact>
-        ))}
-      </dl>
-      {typeof value === "string" && !hasPayload && <Json text={value} truncated={letter["value_truncated"] === true} />}
-    </section>
+          <Fact name="Message">
+            <Text value={message} limit={600} />
+          </Fact>
+          <Fact name="Stage">
+            <Text value={stage} limit={100} />
+          </Fact>
+          <Fact name="Attempts">{count(attempts)}</Fact>
+          <Fact name="Published">
+            {published_at_ms === null ? "not yet" : exact(published_at_ms)}
+            {publish_outcome !== null && publish_outcome !== "published" && (
+              <>
+                , <Text value={publish_outcome} limit={100} />
+              </>
+            )}
+            {publish_error !== null && (
+              <>
+                : <Text value={publish_error} limit={600} />
+              </>
+            )}
+          </Fact>
+          <Fact name="Key">
+            <Text value={key} limit={500} none="none" />
+          </Fact>
+          {headers.map(({ name, value: text }, at) => (
+            // A name may be there twice.
+            <Fact key={`${at} ${name}`} name={<Text value={name} limit={100} />}>
+              <Text value={text} limit={500} none="none" />
+            </Fact>
+          ))}
+        </dl>
+      </section>
+      {value !== null && (
+        <section>
+          <header className={css.sub}>
+            <h3>Value{value_bytes !== null && <span className={css.after}> {count(value_bytes)} bytes</span>}</h3>
+            <Copy text={value} what="value" />
+          </header>
+          <Json text={value} truncated={value_truncated} />
+        </section>
+      )}
+    </>
   );
-}
-
-function words(name: string): string {
-  const text = name.replace(/_ms$/, "").replaceAll("_", " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

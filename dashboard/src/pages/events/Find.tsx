@@ -10,6 +10,7 @@ import { SelectField, TextField } from "../../ui/Field";
 import { plural } from "../../ui/format";
 import { Empty, Failure, Loading } from "../../ui/Notice";
 import { Panel } from "../../ui/Panel";
+import { LookedBack } from "./LookedBack";
 import { Results } from "./Results";
 import { placeOf, placeText } from "./place";
 import css from "./Find.module.css";
@@ -229,16 +230,3 @@ function Further({ page, busy, more, onMore }: { page: EventPage; busy: boolean;
     </footer>
   );
 }
-
-function LookedBack({ page: { looked_back_to_ms, complete, next } }: { page: EventPage }) {
-  if (complete && next === null) return <>Everything that is stored was looked at.</>;
-  if (looked_back_to_ms === null) return <>Older ones were not looked at yet.</>;
-  return (
-    <>
-      Looked back to <b>{stamp(looked_back_to_ms)}</b>
-      {complete ? "." : "; the search is bounded and stopped there."}
-    </>
-  );
-}
-
-const stamp = (ms: number) => new Date(ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });

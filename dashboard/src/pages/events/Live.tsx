@@ -4,7 +4,7 @@ import { useFrameBefore } from "../../app/frame";
 import { useShortcuts } from "../../app/shortcuts";
 import { useUrl } from "../../app/url";
 import { NO_FILTER, PLACES, type FeedFilter, type NumberedRow } from "../../live/feed";
-import { useSnapshot } from "../../live/store";
+import { useLive, useSnapshot } from "../../live/store";
 import { Button } from "../../ui/Button";
 import { SelectField, TextField } from "../../ui/Field";
 import { count } from "../../ui/format";
@@ -25,8 +25,9 @@ export function Live() {
   const [paused, setPaused] = useState(false);
   const scroller = useRef<HTMLDivElement>(null);
   const filters = useRef<HTMLFormElement>(null);
-  const text = url.toString();
-  const filter = useMemo(() => filterOf(new URLSearchParams(text)), [text]);
+  // Only what the filter is made of: an event that is opened is in the address too, and changes nothing here.
+  const text = JSON.stringify(filterOf(url));
+  const filter = useMemo(() => JSON.parse(text) as FeedFilter, [text]);
   const filtered = NAMES.some((name) => filter[name] !== "");
 
   useEffect(() => feed.setFilter(filter), [filter]);
@@ -125,10 +126,18 @@ function isFlood(rows: readonly NumberedRow[], before: readonly NumberedRow[]): 
 }
 
 function Nothing({ filtered, received }: { filtered: boolean; received: number }) {
+  const phase = useLive((state) => state.phase);
   if (filtered && received > 0) {
     return (
       <Empty title="Nothing that came matches the filter" icon="search">
         <p>Rows are looked at as they come. For what was stored before, use Find.</p>
+      </Empty>
+    );
+  }
+  if (phase !== "live") {
+    return (
+      <Empty title="The feed stands still" icon="slow">
+        <p>{phase === "polling" ? "The stream cannot be had now: too many look at it, or a proxy holds it back. The page tries again every 15 seconds; Find and Queue work." : "There is no connection to drover. The page tries again by itself."}</p>
       </Empty>
     );
   }

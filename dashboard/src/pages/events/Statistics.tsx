@@ -4,7 +4,7 @@ import type { Statistics as Numbers, TopEntry } from "../../api/types";
 import { useUrl } from "../../app/url";
 import { Choice } from "../../ui/Button";
 import { count, exact, plural, short } from "../../ui/format";
-import { Empty, Failure, Loading } from "../../ui/Notice";
+import { Empty, Failure, Loading, NotUpdated } from "../../ui/Notice";
 import { Panel } from "../../ui/Panel";
 import { Text } from "../../ui/Text";
 import { Ago } from "../../ui/Time";
@@ -22,7 +22,7 @@ type Range = (typeof RANGES)[number][0];
 export function Statistics() {
   const [url, setUrl] = useUrl();
   const range: Range = RANGES.find(([one]) => one === url.get("minutes"))?.[0] ?? "60";
-  const { data, error, refetch } = useQuery(statisticsQuery(Number(range)));
+  const { data, error, dataUpdatedAt, refetch } = useQuery(statisticsQuery(Number(range)));
   const tools = <Choice label="Time shown" value={range} options={RANGES} onChange={(minutes) => setUrl({ minutes: minutes === "60" ? null : minutes })} />;
   if (!data) {
     return (
@@ -31,7 +31,12 @@ export function Statistics() {
       </Panel>
     );
   }
-  return <Shown data={data} minutes={Number(range)} tools={tools} />;
+  return (
+    <>
+      {error && <NotUpdated error={error} atMs={dataUpdatedAt} />}
+      <Shown data={data} minutes={Number(range)} tools={tools} />
+    </>
+  );
 }
 
 function Shown({ data, minutes, tools }: { data: Numbers; minutes: number; tools: React.ReactNode }) {

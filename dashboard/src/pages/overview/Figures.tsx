@@ -110,7 +110,7 @@ function Behind() {
   const seconds = useSnapshot(({ lag_seconds }) => lag_seconds, null);
   const zero = useSnapshot(({ time_to_zero_s }) => time_to_zero_s, null);
   const lag = useSnapshot((all) => all.lag, null);
-  const below = lag === 0 ? "caught up" : zero === null ? "not catching up now" : zero < 1 ? "caught up within a second" : `caught up in ${duration(zero)}`;
+  const below = lag === 0 ? "caught up" : zero === null ? (seconds !== null && seconds < 2 ? "keeping up" : "not catching up now") : zero < 1 ? "caught up within a second" : `caught up in ${duration(zero)}`;
   return <Figure name="Behind" value={behind(seconds)} below={seconds === null ? "time not known" : below} spark={{ pick: pickBehind, tone: 5 }} />;
 }
 

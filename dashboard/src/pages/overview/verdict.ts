@@ -71,8 +71,12 @@ export function verdict(snapshot: Snapshot): Verdict {
   if (idle.length > 0 && idle.length === consumers.length) {
     warn.push({ text: "No consumer of this process owns a partition.", todo: "Other members of the group may own them all; add partitions to use more consumers." });
   }
+  const held = partitions.filter(({ held }) => held?.kind === "paused");
+  if (held.length > 0) {
+    warn.push({ text: `${plural(held.length, "partition")} paused by order; nothing of them is read.`, todo: "Resume when you are done.", link: "/consumers" });
+  }
   const late = snapshot.lag_seconds !== null && snapshot.lag_seconds > BEHIND_S;
-  if (late && (snapshot.lag_trend_per_s ?? 0) > 0 && !breaker.open && paused.length === 0) {
+  if (late && (snapshot.lag_trend_per_s ?? 0) > 0 && !breaker.open && paused.length === 0 && held.length === 0) {
     warn.push({
       text: `Behind by ${behind(snapshot.lag_seconds)} and falling back by ${rate(snapshot.lag_trend_per_s)} records a second.`,
       todo: "Events come faster than they are stored: see the limiting stage below.",
@@ -88,7 +92,8 @@ function wellLine({ consumers, lag, lag_seconds, time_to_zero_s }: Snapshot): st
   const running = plural(consumers.length, "consumer");
   if (consumers.length === 0) return "Everything is well. This process has no consumers.";
   if (lag === null) return `Everything is well: ${running} at work.`;
-  if (lag === 0 || (lag_seconds ?? 0) < 2) return `Everything is well: ${running} at work, nothing waits.`;
+  if (lag === 0 || (lag_seconds !== null && lag_seconds < 2)) return `Everything is well: ${running} at work, nothing waits.`;
+  if (lag_seconds === null) return `Everything is well: ${running} at work on ${plural(lag, "record")} that waited for them.`;
   const end = time_to_zero_s !== null && time_to_zero_s > 2 ? `, caught up in ${duration(time_to_zero_s)}` : "";
   return `Everything is well: ${running} at work, ${behind(lag_seconds)} behind${end}.`;
 }

@@ -10,6 +10,7 @@ import { clockTime, count, millis } from "../../ui/format";
 import { Empty } from "../../ui/Notice";
 import { Panel } from "../../ui/Panel";
 import { Pill, StatusPill } from "../../ui/Pill";
+import { Text } from "../../ui/Text";
 import { placeText } from "../events/place";
 import { clearSent, useBursts, useSent, type SentBurst, type SentEvent } from "./sent";
 import css from "./Followed.module.css";
@@ -65,18 +66,28 @@ const Line = memo(function Line({ event: { what, atMs, place, failed } }: { even
 });
 
 function Where({ place }: { place: Sent }) {
-  const { data } = useQuery(eventQuery(place.topic, place.partition, place.offset));
-  const status = data?.status ?? "not_read_yet";
+  const { data, error } = useQuery(eventQuery(place.topic, place.partition, place.offset));
+  const status = data?.status;
   const latency = data?.event?.latency_ms;
   return (
     <>
       <span className={css.status} role="status">
-        <StatusPill status={status} />
+        {status ? (
+          <StatusPill status={status} />
+        ) : error ? (
+          <Pill tone="warn" icon="warn" title={explain(error)}>
+            cannot ask
+          </Pill>
+        ) : (
+          <Pill tone="info" icon="send">
+            in Kafka
+          </Pill>
+        )}
       </span>
       <Link className={css.place} href={`/events/find?event=${encodeURIComponent(placeText(place))}`}>
         {placeText(place)}
       </Link>
-      <span className={css.after}>{latency != null ? `after ${millis(latency)}` : isFinal(status) ? "" : "…"}</span>
+      <span className={css.after}>{latency != null ? `after ${millis(latency)}` : status && isFinal(status) ? "" : "…"}</span>
     </>
   );
 }
@@ -99,13 +110,19 @@ function BurstLine({ burst: { id, what } }: { burst: SentBurst }) {
         )}
         <span className={css.numbers}>
           {count(data?.sent ?? 0)} of {count(data?.count ?? 0)} sent{data && data.failed > 0 && `, ${count(data.failed)} failed`}
+          {data?.error && (
+            <>
+              {": "}
+              <Text value={data.error} limit={200} />
+            </>
+          )}
         </span>
       </p>
       <progress className={css.progress} aria-label={what} max={data?.count ?? 1} value={done} />
       {error && <p className={css.problem}>{explain(error)}</p>}
       {data && data.last.length > 0 && (
         <ol className={css.last} aria-label={`Last of ${what}`}>
-          {data.last.slice(-6).map((one) => (
+          {data.last.slice(0, 6).map((one) => (
             <li key={placeText(one)} className={css.line}>
               <span className={css.time}>{one.poison ? "broken" : "good"}</span>
               <Where place={{ ...one, source: null }} />

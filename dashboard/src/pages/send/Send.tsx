@@ -138,7 +138,7 @@ function Custom({ to }: { to: To }) {
     >
       <AreaField label="Message" value={text} problem={problem} onChange={({ target }) => setText(target.value)} />
       <div className={css.line}>
-        <TextField label="Key" placeholder="none" value={key} onChange={({ target }) => setKey(target.value)} />
+        <TextField label="Key" placeholder="the user" value={key} onChange={({ target }) => setKey(target.value)} />
         <label className={css.check}>
           <input type="checkbox" checked={raw} onChange={({ target }) => setRaw(target.checked)} />
           <span>
