@@ -29,6 +29,8 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 /// Orders that are carried out at once, also of senders that went away: many operators' worth, and few enough that nobody
 /// fills the memory with them. Each ends by itself, after `shutdown.grace` and some seconds at the latest.
 const ORDERS_AT_ONCE: usize = 32;
+/// Entries about sent events and logins that are being written. Of more the process's own log has all that there is.
+const NOTES_AT_ONCE: usize = 16;
 
 /// See the module. Clones share everything.
 #[derive(Clone)]
@@ -43,6 +45,8 @@ pub struct AppOperator {
     pub(super) grace: Duration,
     /// As many as may be carried out at once.
     places: Arc<Semaphore>,
+    /// Of entries about what others carried out; they share the store's few connections with heartbeats and holds.
+    notes: Arc<Semaphore>,
     /// Held while the number of children changes.
     pub(super) scaling: Arc<Mutex<()>>,
     /// Where orders run: the caller's own runtime may end with its connection.
@@ -55,8 +59,8 @@ impl AppOperator {
         let (store, holds) = (Arc::clone(&fleet.store), Arc::clone(&fleet.holds));
         let (board, metrics) = (Arc::clone(&fleet.board), fleet.metrics.clone());
         let (scaling, runtime) = (Arc::default(), tokio::runtime::Handle::current());
-        let places = Arc::new(Semaphore::new(ORDERS_AT_ONCE));
-        Self { supervisor, fleet, store, holds, board, metrics, grace, places, scaling, runtime }
+        let [places, notes] = [ORDERS_AT_ONCE, NOTES_AT_ONCE].map(|most| Arc::new(Semaphore::new(most)));
+        Self { supervisor, fleet, store, holds, board, metrics, grace, places, notes, scaling, runtime }
     }
 
     async fn carry_out(&self, actor: &str, command: &Command) -> Result<Done, CommandError> {
@@ -146,8 +150,17 @@ impl Operator for AppOperator {
         tracing::info!(
             actor = %entry.actor, action = %entry.action, target = %entry.target, outcome = %entry.outcome, "noted"
         );
+        let Ok(place) = Arc::clone(&self.notes).try_acquire_owned() else {
+            self.metrics.audit_log_failures.inc();
+            tracing::error!(actor = %entry.actor, action = %entry.action, target = %entry.target, outcome = %entry.outcome,
+                "{NOTES_AT_ONCE} entries of the audit log are being written; this line is all that there is of one more");
+            return async {}.boxed();
+        };
         let operator = self.clone();
-        let task = self.runtime.spawn(async move { operator.append(entry).await });
+        let task = self.runtime.spawn(async move {
+            let _place = place;
+            operator.append(entry).await;
+        });
         // A failure was counted and told where it happened.
         async move { drop(task.await) }.boxed()
     }

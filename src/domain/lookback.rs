@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub const MAX_LOOKED_AT: usize = 100_000;
 /// Records that are read at once, all runs together: some milliseconds of the store, a few megabytes here.
 pub const ROUND_ROWS: usize = 10_000;
+/// Dead letters that are read at once: each comes with the beginning of its value, 16 KiB, so that this is 4 MiB.
+const ROUND_LETTERS: usize = 256;
 /// Fewest records of a run that are read at once.
 const LEAST_ROWS: usize = 4;
 /// Records that a search by a column reads first, all runs together.
@@ -87,6 +89,8 @@ struct RunState {
     /// The last record that was looked at.
     frontier: Option<EventKey>,
     finished: bool,
+    /// It is one of dead letters.
+    letters: bool,
     rows: usize,
     /// Where the time is looked for.
     seeking: Option<Seeking>,
@@ -123,6 +127,7 @@ impl Lookback {
             below: i64::MAX,
             frontier: None,
             finished: false,
+            letters: matches!(run, Run::DeadLetters(_)),
             rows: 0,
             seeking: (latest_us.is_some() && *run != Run::Indexed)
                 .then(|| Seeking { asked: i64::MAX, ..Default::default() }),
@@ -155,12 +160,16 @@ impl Lookback {
             (Some(_), None) => std::cmp::Ordering::Greater,
             (Some(a), Some(b)) => b.cmp(a),
         });
+        // One kind at a time: dead letters are larger.
+        let letters = self.runs[open[0]].letters;
+        open.retain(|&at| self.runs[at].letters == letters);
         let new = open.iter().filter(|&&at| self.runs[at].frontier.is_none()).count();
         open.truncate(if new > 0 { new } else { open.len().div_ceil(2) });
         let first = if self.search.filter.is_selective() { FIRST_ROWS } else { 2 * wanted };
         let first = first / open.len();
         let grown = open.iter().map(|&at| self.runs[at].rows * GROWTH).max().unwrap_or_default();
-        let most = (ROUND_ROWS / open.len()).max(LEAST_ROWS);
+        let round = if letters { ROUND_LETTERS } else { ROUND_ROWS };
+        let most = (round / open.len()).max(LEAST_ROWS);
         let rows = first.max(grown).clamp(LEAST_ROWS, most);
         for &at in &open {
             self.runs[at].rows = rows;
@@ -269,7 +278,10 @@ impl Lookback {
         let (next, complete) = match (more, horizon) {
             (true, _) => (last(), true),
             (false, Ok(None)) => (None, true),
-            (false, Ok(horizon)) => (horizon, false),
+            // Records of one transaction have one time: a run may be looked at in part of it, and the page must not go back.
+            (false, Ok(horizon)) => {
+                (horizon.map(|at| self.search.before.map_or(at.clone(), |before| at.min(before))), false)
+            }
             // Not even one look at each was possible: the same question again.
             (false, Err(())) => (self.search.before, false),
         };

@@ -175,3 +175,33 @@ fn before_the_first_look_there_is_nothing_to_say() {
     let page = memory.search(EventSearch { limit: 10, ..Default::default() }, 0);
     assert_eq!(page, EventPage { events: vec![], next: None, looked_back_to_us: None, complete: false });
 }
+
+#[test]
+fn dead_letters_are_read_in_small_rounds_and_apart_from_rows() {
+    let partition = |number| Partition { topic: "t".into(), partition: number, incarnation: 1 };
+    let runs = [Run::Events(partition(0)), Run::DeadLetters(partition(0))];
+    let filter = EventFilter { user_id: Some("nobody".into()), ..Default::default() };
+    let mut lookback = Lookback::new(EventSearch { filter, limit: 50, before: None }, &runs);
+    let mut most = [0, 0];
+    for round in 0_i64..12 {
+        let Step::Look { windows, rows } = lookback.step() else { panic!("it is not done") };
+        let [window] = windows.as_slice() else { panic!("{windows:?}") };
+        most[window.run] = most[window.run].max(rows);
+        let status = if window.run == 0 { EventStatus::Stored } else { EventStatus::DeadLetter };
+        let first = 1_000_000 - round * 20_000;
+        let rows_of = |at: usize| event(0, status, first - at as i64, first - at as i64, 1);
+        lookback.looked(vec![Looked { run: window.run, rows: (0..rows).map(rows_of).collect() }], rows);
+    }
+    assert_eq!(most, [ROUND_ROWS, ROUND_LETTERS]);
+}
+
+#[test]
+fn a_page_never_leads_back_to_what_is_newer_than_where_it_began() {
+    let key = |offset| event(0, EventStatus::Stored, offset, 500, 1).at;
+    let runs = [Run::Events(Partition { topic: "t0".into(), partition: 0, incarnation: 1 })];
+    let filter = EventFilter { user_id: Some("nobody".into()), ..Default::default() };
+    let mut lookback = Lookback::new(EventSearch { filter, limit: 5, before: Some(key(10)) }, &runs);
+    // All of one transaction, and so of one time; the time was over while the run stood above the cursor.
+    lookback.looked(vec![Looked { run: 0, rows: vec![event(0, EventStatus::Stored, 50, 500, 1)] }], 1);
+    assert_eq!(lookback.page().next, Some(key(10)));
+}

@@ -17,6 +17,7 @@ struct Columns {
     event_type: bool,
     user_id: bool,
     element_id: bool,
+    timestamp: bool,
 }
 
 /// See the module. Empty, it hides nothing and costs nothing.
@@ -49,6 +50,7 @@ impl Mask {
             event_type: fields.contains(&mapping.event_type),
             user_id: fields.contains(&mapping.user_id),
             element_id: fields.contains(&mapping.element_id),
+            timestamp: fields.contains(&mapping.timestamp),
         };
         Self {
             default: of(default),
@@ -63,7 +65,7 @@ impl Mask {
         self.fields.is_empty()
     }
 
-    /// Whether the values of a column (`user_id`, `event_type` or `element_id`) of a topic are hidden; of no topic: whether
+    /// Whether the values of a column (`user_id`, `event_type`, `element_id` or `occurred_at`) of a topic are hidden; of no topic: whether
     /// those of any are.
     #[must_use]
     pub fn hides(&self, topic: Option<&str>, column: &str) -> bool {
@@ -71,6 +73,7 @@ impl Mask {
             "event_type" => columns.event_type,
             "user_id" => columns.user_id,
             "element_id" => columns.element_id,
+            "occurred_at" => columns.timestamp,
             _ => false,
         };
         match topic {
@@ -92,7 +95,7 @@ impl Mask {
             [(columns.event_type, event_type), (columns.user_id, user_id), (columns.element_id, element_id)]
         {
             if hidden && text.is_some() {
-                hide_key |= text == key;
+                hide_key |= alike(text.as_deref(), key.as_deref());
                 *text = Some(MASKED.to_owned());
             }
         }
@@ -125,6 +128,18 @@ impl Mask {
         }
         shown.extend_from_slice(&document[copied..]);
         Cow::Owned(shown)
+    }
+
+    /// A text that may quote what came, such as why a record is a dead letter.
+    #[must_use]
+    pub fn quoting(&self, text: String) -> String {
+        if self.is_empty() { text } else { MASKED.to_owned() }
+    }
+
+    /// The value of a header, which is hidden as a field of its name is.
+    #[must_use]
+    pub fn header(&self, name: &str, value: Option<String>) -> Option<String> {
+        if self.fields.contains(name) { value.map(|_| MASKED.to_owned()) } else { value }
     }
 
     fn of(&self, topic: &str) -> &Columns {
@@ -211,6 +226,15 @@ impl<'d> Scan<'d> {
     }
 }
 
+/// Whether two texts begin alike. They may have been cut in different places, so that more than this cannot be compared.
+fn alike(one: Option<&str>, other: Option<&str>) -> bool {
+    const COMPARED: usize = 64;
+    match (one, other) {
+        (Some(one), Some(other)) => one.chars().take(COMPARED).eq(other.chars().take(COMPARED)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a missing value is the failure of the test")]
@@ -252,6 +276,28 @@ mod tests {
         ] {
             assert_eq!(shown(&["email"], document), expected, "{document}");
         }
+    }
+
+    #[test]
+    fn a_masked_time_is_hidden_as_its_column_a_header_by_its_name_and_what_may_quote_as_a_whole() {
+        let some = mask(&["timestamp", "trace"]);
+        assert!(some.hides(Some("t"), "occurred_at") && !some.hides(Some("t"), "user_id"));
+        assert_eq!(some.header("trace", Some("x".into())).as_deref(), Some(MASKED));
+        assert_eq!(some.header("trace", None), None);
+        assert_eq!(some.header("other", Some("x".into())).as_deref(), Some("x"));
+        assert_eq!(some.quoting("the timestamp \"secret\" is none".into()), MASKED);
+        let none = Mask::default();
+        assert!(!none.hides(Some("t"), "occurred_at"));
+        assert_eq!(none.quoting("why".into()), "why");
+    }
+
+    #[test]
+    fn a_key_that_was_cut_in_another_place_than_its_column_is_hidden_too() {
+        let long = "\u{e4}".repeat(300);
+        let (mut user_id, mut key) = (Some(long[..512].to_owned()), Some(long[..256].to_owned()));
+        let (event_type, element_id) = (&mut None, &mut None);
+        mask(&["user_id"]).event("t", true, Texts { key: &mut key, event_type, user_id: &mut user_id, element_id });
+        assert_eq!((key.as_deref(), user_id.as_deref()), (Some(MASKED), Some(MASKED)));
     }
 
     #[test]

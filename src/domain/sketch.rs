@@ -5,7 +5,7 @@
 //! above the number of observations divided by the capacity. So every name that makes up more than that share is in it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Names that are kept of each kind: those with a share above a half per mille are found for certain.
 const CAPACITY: usize = 2_000;
@@ -132,9 +132,14 @@ impl Popular {
         Self { since_ms, kinds: Mutex::new(kinds) }
     }
 
-    /// Counts stored events, by element and user, each so many times. Takes the lock once for all of them.
+    /// Counts stored events, by element and user, each so many times. Takes the lock once for all of them, and counts none while another has it.
     pub fn observe<'a>(&self, events: impl IntoIterator<Item = (Option<&'a str>, Option<&'a str>)>, times: u64) {
-        let mut kinds = self.kinds();
+        // Consumers call this: none waits for another, or for somebody who looks. What is passed over is as likely to be any other.
+        let mut kinds = match self.kinds.try_lock() {
+            Ok(kinds) => kinds,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         for (element_id, user_id) in events {
             if let Some(element_id) = element_id {
                 kinds.elements.observe(element_id, times);

@@ -293,6 +293,12 @@ async fn gate(
 
 async fn admit(state: &HttpState, request: &ServiceRequest) -> Result<(), Problem> {
     if auth::recognise(&state.config, &state.sessions, request)? {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        if let Err(wait) = state.limits.take(peer, Instant::now()) {
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens from this address");
+            return Err(problem.retry_after(wait.as_secs() + 1));
+        }
+        tracing::warn!(?peer, "a request with a wrong token");
         tokio::time::sleep(WRONG_TOKEN_DELAY).await;
         if command_request::is_order(request) {
             return Err(auth::unknown());

@@ -70,13 +70,18 @@ pub(super) async fn send(
         (None, Some(value)) => value.into_bytes(),
         _ => return Err(unprocessable("send either event, a JSON object, or value, a text")),
     };
-    let sent = state.events.get()?.send(NewEvent { topic: topic.clone(), key, value }).await;
-    let target = match &sent {
-        Ok(sent) => format!("{} [{}] {}", sent.topic, sent.partition, sent.offset),
-        Err(_) => topic.unwrap_or_default(),
-    };
-    note(&state, who, "send", target, sent.as_ref().err());
-    let sent = sent?;
+    let sending = state.events.get()?.send(NewEvent { topic: topic.clone(), key, value });
+    // Whoever goes away before the answer has sent it all the same, and that is noted.
+    let sending = actix_web::rt::spawn(async move {
+        let sent = sending.await;
+        let target = match &sent {
+            Ok(sent) => format!("{} [{}] {}", sent.topic, sent.partition, sent.offset),
+            Err(_) => topic.unwrap_or_default(),
+        };
+        note(&state, who, "send", target, sent.as_ref().err());
+        sent
+    });
+    let sent = sending.await.map_err(|error| Problem::internal(format!("sending an event ended early: {error}")))??;
     let sent = Sent { topic: sent.topic, partition: sent.partition, offset: sent.offset, source: SOURCE };
     Ok(HttpResponse::Accepted().json(sent))
 }

@@ -72,7 +72,8 @@ impl Sessions {
         let mut live = self.live();
         live.retain(|_, session| session.ends > now);
         if live.len() >= MOST_SESSIONS {
-            let oldest = live.iter().min_by_key(|(_, session)| session.ends).map(|(id, _)| *id);
+            // Of those of the same role first: no viewer logs an operator out.
+            let oldest = live.iter().min_by_key(|(_, session)| (session.role != role, session.ends)).map(|(id, _)| *id);
             oldest.and_then(|id| live.remove(&id));
         }
         let id = SessionId(rand::random());
@@ -246,8 +247,17 @@ mod tests {
     }
 
     #[test]
-    fn a_new_session_takes_the_place_of_the_oldest() {
+    fn a_new_session_takes_the_place_of_the_oldest_of_its_role() {
         let sessions = sessions();
+        let earlier = Instant::now();
+        let viewer = sessions.begin(Role::Viewer, earlier);
+        let operator = sessions.begin(Role::Operator, earlier);
+        for _ in 0..MOST_SESSIONS {
+            sessions.begin(Role::Viewer, earlier + Duration::from_secs(1));
+        }
+        assert!(sessions.lives(operator) && !sessions.lives(viewer));
+        sessions.end(operator);
+        sessions.live().clear();
         let start = Instant::now();
         let ids: Vec<SessionId> = (0..=MOST_SESSIONS as u64)
             .map(|second| sessions.begin(Role::Operator, start + Duration::from_secs(second)))

@@ -73,6 +73,9 @@ impl Event {
             status,
             code,
         };
+        if mask.hides(Some(&event.topic), "occurred_at") {
+            event.occurred_at_ms = None;
+        }
         let Self { topic, key, user_id, event_type, element_id, .. } = &mut event;
         mask.event(topic, status == EventStatus::Stored, Texts { key, event_type, user_id, element_id });
         event
@@ -195,10 +198,13 @@ impl DeadLetterDetail {
         let (event_type, user_id, element_id) = (&mut None, &mut None, &mut None);
         mask.event(&record.topic, false, Texts { key: &mut key, event_type, user_id, element_id });
         let text = |bytes: &[u8]| shown(String::from_utf8_lossy(bytes).into_owned());
-        let header = |(name, value): (&[u8], Option<&[u8]>)| Header { name: text(name), value: value.map(text) };
+        let header = |(name, value): (&[u8], Option<&[u8]>)| {
+            let name = text(name);
+            Header { value: mask.header(&name, value.map(text)), name }
+        };
         Self {
             code: letter.code,
-            message: letter.message,
+            message: mask.quoting(letter.message),
             stage: letter.stage,
             attempts: letter.attempts,
             consumer_id: letter.consumer_id,

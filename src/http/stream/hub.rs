@@ -241,6 +241,9 @@ impl Hub {
         }
         for row in &mut rows {
             let decoded = row.code.is_none();
+            if self.sources.mask.hides(Some(&row.topic), "occurred_at") {
+                row.occurred_at_ms = None;
+            }
             let FeedRow { topic, key, event_type, user_id, element_id, .. } = row;
             self.sources.mask.event(topic, decoded, Texts { key, event_type, user_id, element_id });
         }
