@@ -93,8 +93,8 @@ pub trait EventStore: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Option<String>, StoreError>>;
 }
 
-/// The column that an index is looked for, if one is compared: the rarest values first.
-fn indexed_column(filter: &EventFilter) -> Option<&'static str> {
+/// The column that an index is looked for, if one is compared, and its value: the rarest first.
+pub(super) fn indexed_column(filter: &EventFilter) -> Option<(&'static str, &str)> {
     [
         ("key", &filter.key),
         ("user_id", &filter.user_id),
@@ -103,7 +103,7 @@ fn indexed_column(filter: &EventFilter) -> Option<&'static str> {
         ("event_type", &filter.event_type),
     ]
     .into_iter()
-    .find_map(|(column, wanted)| wanted.is_some().then_some(column))
+    .find_map(|(column, wanted)| Some((column, wanted.as_deref()?)))
 }
 
 /// Searches for at most `patience`. `read` fills in what the value of a dead letter of a topic says.
@@ -120,7 +120,7 @@ pub async fn search(
     let filter = search.filter.clone();
     let partitions = store.event_partitions().await?;
     let indexed = match indexed_column(&filter) {
-        Some(column) => store.has_event_index(column).await?,
+        Some((column, _)) => store.has_event_index(column).await?,
         None => false,
     };
     let runs = runs_for(&filter, &partitions, indexed);

@@ -365,6 +365,23 @@ async fn postgres_goes_straight_to_a_user_where_somebody_made_an_index() {
         let narrow = page(&test, narrow, 100, None).await;
         assert_eq!(narrow.events.len(), 16, "{narrow:?}");
         assert!(narrow.events.iter().all(|event| event.at.partition == 1));
+        // What is rare among much of one type: each search looks at a bounded part, and the next goes on from there.
+        test.execute("CREATE INDEX events_event_type ON events (event_type, stored_at)").await;
+        let rare =
+            EventFilter { event_type: Some("click".into()), topic: Some("another".into()), ..Default::default() };
+        let (mut before, mut searches) = (None, 0);
+        loop {
+            searches += 1;
+            let page = page(&test, rare.clone(), 5, before.clone()).await;
+            assert!(page.events.is_empty());
+            if page.next.is_none() {
+                assert!(page.complete);
+                break;
+            }
+            assert!(!page.complete && before.is_none_or(|before| page.next.as_ref() < Some(&before)));
+            before = page.next;
+        }
+        assert!(searches > 1, "one search looked at everything");
     })
     .await;
 }

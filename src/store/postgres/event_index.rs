@@ -6,6 +6,7 @@ use super::error::Failure;
 use super::event_rows::{Row, event_columns};
 use crate::domain::event_search::EventFilter;
 use crate::domain::lookback::Window;
+use crate::store::events::indexed_column;
 use chrono::DateTime;
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -33,41 +34,25 @@ pub(super) async fn has_index(connection: &mut AsyncPgConnection, column: &str) 
     Ok(exists.found)
 }
 
-/// Rows by an index on a column that is compared. The other columns are compared by the server too, so that a page is full.
+/// The `rows` newest of those that have the value of the indexed column, whatever else is wanted of them: what the index leads to is
+/// all that is read, so that a search for what is rare among much goes on step by step and not until its time is over.
 pub(super) async fn by_index(
     connection: &mut AsyncPgConnection,
     window: &Window,
     rows: usize,
     filter: &EventFilter,
 ) -> Result<Vec<Row>, Failure> {
-    let mut sql =
-        format!("SELECT {} AS run, {}, NULL::bytea AS value FROM events e WHERE true", window.run, event_columns());
-    let mut texts: Vec<&str> = Vec::new();
-    for (column, wanted) in [
-        ("user_id", &filter.user_id),
-        ("event_type", &filter.event_type),
-        ("element_id", &filter.element_id),
-        ("source", &filter.source),
-        ("topic", &filter.topic),
-    ] {
-        if let Some(wanted) = wanted {
-            texts.push(wanted);
-            let _ = write!(sql, " AND e.{column} = ${}", texts.len());
-        }
-    }
-    let mut next = texts.len() + 1;
+    let Some((column, wanted)) = indexed_column(filter) else { return Ok(Vec::new()) };
+    let mut sql = format!(
+        "SELECT {} AS run, {}, NULL::bytea AS value FROM events e WHERE e.{column} = $1",
+        window.run,
+        event_columns()
+    );
+    let mut next = 2;
     let mut parameter = || {
         next += 1;
         next - 1
     };
-    let key = filter.key.as_ref().map(|key| (parameter(), key.as_bytes()));
-    if let Some((at, _)) = key {
-        let _ = write!(sql, " AND e.key = ${at}");
-    }
-    // Numbers need no parameter.
-    if let Some(partition) = filter.partition {
-        let _ = write!(sql, " AND e.partition = {partition}");
-    }
     let mut times = Vec::new();
     for (operator, us) in [
         (">=", filter.since_us),
@@ -95,12 +80,10 @@ pub(super) async fn by_index(
         r#" ORDER BY e.stored_at DESC, e.topic COLLATE "C" DESC, e.partition DESC, e.incarnation DESC, e."offset" DESC LIMIT {rows}"#
     );
     let mut query: BoxedSqlQuery<'_, Pg, _> = diesel::sql_query(sql).into_boxed();
-    for text in texts {
-        query = query.bind::<Text, _>(text);
-    }
-    if let Some((_, key)) = key {
-        query = query.bind::<Binary, _>(key);
-    }
+    query = match column {
+        "key" => query.bind::<Binary, _>(wanted.as_bytes()),
+        _ => query.bind::<Text, _>(wanted),
+    };
     for time in times {
         query = query.bind::<Timestamptz, _>(time);
     }
